@@ -1,0 +1,192 @@
+"""Settings: one typed object. Defaults < ``wealthos.toml`` < ``WEALTHOS_*`` < flags.
+
+Nested values are written ``WEALTHOS_MODELS__HORIZON=5``. Secrets come from the environment only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from wealthos_pipeline.core.errors import ConfigError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSettings(_Part):
+    """Where the data come from. Paths are used by ``files`` only."""
+
+    name: str = "sample"
+    path: Path | None = Field(None, description="panel of prices: Parquet or CSV, wide or long")
+    sectors: Path | None = Field(None, description="CSV: symbol, sector")
+    membership: Path | None = Field(None, description="CSV: ticker, start, end (intervals)")
+    rates: Path | None = Field(None, description="CSV or folder of CSVs: date, one column a tenor")
+    vix: Path | None = Field(None, description="CSV: date, …, close")
+    exchange: str = "XNYS"
+    currency: str = "USD"
+    adjusted: bool | None = Field(None, description="closes are back-adjusted; None: find out")
+
+
+class TimeSettings(_Part):
+    """Clock rules. The lag is added to the official close to give ``known_at``."""
+
+    known_lag_minutes: int = Field(30, ge=0)
+    start: date | None = Field(None, description="first session to use; None: all")
+    end: date | None = Field(None, description="last session to use; None: all")
+
+
+class FactorSettings(_Part):
+    """Which factor sets are computed and how they are judged."""
+
+    sets: tuple[str, ...] = ("core",)
+    horizons: tuple[int, ...] = (5, 20)
+    winsor_mads: float = Field(5.0, gt=0)
+    min_names: int = Field(5, ge=2, description="fewer names on a date: no cross-section")
+    min_sector_names: int = Field(3, ge=1)
+
+
+class ModelSettings(_Part):
+    """Walk-forward training. Windows in sessions."""
+
+    names: tuple[str, ...] = ("ridge", "lightgbm")
+    horizon: int = Field(20, ge=1)
+    train_sessions: int = Field(2520, ge=60)
+    min_train_sessions: int = Field(756, ge=60)
+    every: int = Field(5, ge=1, description="train on slots divisible by this")
+    refit_history: Literal["month", "quarter", "year"] = "year"
+    refit_live: Literal["week", "month"] = "week"
+    ridge_alpha: float = Field(10.0, gt=0)
+    lightgbm_trees: int = Field(100, ge=1)
+    seed: int = 7
+
+
+class PortfolioSettings(_Part):
+    """Risk model and backtest. Windows in sessions."""
+
+    mandates: Path | None = Field(None, description="folder of YAML; None: data/inputs/mandates")
+    holdings: Path | None = Field(None, description="folder of CSV; None: data/inputs/holdings")
+    risk_sessions: int = Field(504, ge=60)
+    risk_half_life: int = Field(126, ge=5)
+    risk_factors: int = Field(20, ge=1, description="at most; fewer on small universes")
+    var_sessions: int = Field(504, ge=60)
+    ic_sessions: int = Field(1260, ge=60)
+    ic_prior_sessions: float = Field(250.0, gt=0, description="shrinks the IC towards 0")
+
+
+class MailSettings(_Part):
+    """Where the report goes. Without ``host`` the message is written and not sent."""
+
+    sender: str = "wealthos@localhost"
+    to: tuple[str, ...] = ("portfolio-manager@localhost",)
+    host: str | None = None
+    port: int = 587
+    user: str | None = None
+    password: SecretStr | None = None
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    timeout_seconds: float = 30.0
+
+
+class MachineSettings(_Part):
+    """Budgets of the machine. ``threads`` 0 means all cores."""
+
+    threads: int = Field(0, ge=0)
+    block_mb: int = Field(512, ge=16, description="frames larger than this are written in blocks")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. See ``wealthos doctor`` for where each value came from."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WEALTHOS_",
+        env_nested_delimiter="__",
+        toml_file="wealthos.toml",
+        extra="forbid",
+        frozen=True,
+    )
+
+    root: Path = Path("data")
+    reports: Path = Path("reports")
+    source: SourceSettings = SourceSettings()
+    time: TimeSettings = TimeSettings()
+    factors: FactorSettings = FactorSettings()
+    models: ModelSettings = ModelSettings()
+    portfolio: PortfolioSettings = PortfolioSettings()
+    mail: MailSettings = MailSettings()
+    machine: MachineSettings = MachineSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def public(self) -> dict[str, Any]:
+        """The settings that can change a number: no secrets, paths, mail or machine budgets."""
+        body = self.model_dump(mode="json", exclude={"root", "reports", "mail", "machine"})
+        for part, names in _PATHS.items():
+            for name in names:
+                body[part].pop(name, None)
+        return body
+
+    @property
+    def config_hash(self) -> str:
+        """16 hex digits over ``public()``."""
+        text = json.dumps(self.public(), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def cores(self) -> int:
+        """Threads to use."""
+        return self.machine.threads or len(os.sched_getaffinity(0))
+
+
+_PATHS = {
+    "source": ("path", "sectors", "membership", "rates", "vix"),
+    "portfolio": ("mandates", "holdings"),
+}
+
+
+def project_root() -> Path:
+    """The checkout that this program runs from."""
+    return Path(__file__).resolve().parents[2]
+
+
+def inputs_dir() -> Path:
+    """Folder of what people write: universe, mandates, holdings, own factors."""
+    return project_root() / "data" / "inputs"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from all layers; ``overrides`` (nested dicts) win. ConfigError lists every fault."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  - {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})"
+            for e in error.errors(include_url=False, include_context=False)
+            if "password" not in e["loc"]
+        )
+        raise ConfigError(
+            f"the settings cannot be used:\n{faults}\nSee `wealthos doctor` for where each came from."
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"wealthos.toml cannot be read: {error}") from error

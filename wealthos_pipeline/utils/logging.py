@@ -1,0 +1,50 @@
+"""Logging: people's words on the terminal, JSON lines with run id in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+LOGGER = "wealthos"
+
+
+def get_logger(name: str = "") -> logging.Logger:
+    """The library's logger, or the child called ``name``."""
+    return logging.getLogger(f"{LOGGER}.{name}" if name else LOGGER)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, run_id and stage when set."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self.run_id = run_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        body = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "run_id": self.run_id,
+            "message": record.getMessage(),
+        }
+        stage = getattr(record, "stage", None)
+        if stage:
+            body["stage"] = stage
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body, ensure_ascii=False)
+
+
+def log_to_file(folder: Path, run_id: str) -> logging.Handler:
+    """Add a JSON-lines file ``<folder>/<run_id>.jsonl`` to the library's logger; returns the
+    handler so that the caller can remove and close it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / f"{run_id}.jsonl", encoding="utf-8", delay=True)
+    handler.setFormatter(JsonLines(run_id))
+    logger = get_logger()
+    logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
+    logger.addHandler(handler)
+    return handler
