@@ -122,8 +122,15 @@ CLEAN = (
             _C("close", "f64", "last price, traded (or as the basis_vintage says)", "currency"),
             _C("volume", "f64", "volume", "shares", True),
             _C("dividend", "f64", "cash dividend with ex-date here", "currency", True),
-            _C("split_ratio", "f64", "new per old shares, effective here; 1 on other days", "ratio"),
-            _C("split_index", "f64", "forward-chained product of splits; 1 at the first bar", "index"),
+            _C(
+                "split_ratio", "f64", "new per old shares, effective here; 1 on other days", "ratio"
+            ),
+            _C(
+                "split_index",
+                "f64",
+                "forward-chained product of splits; 1 at the first bar",
+                "index",
+            ),
             _C("tr_index", "f64", "forward-chained total return; 1 at the first bar", "index"),
             _C("dollar_volume", "f64", "close × volume", "currency", True),
             _C("flags", "i32", "bit set of data.processors.prices.Flag"),
@@ -220,7 +227,13 @@ FACTORS = (
             _C("ic", "f64", "Pearson correlation with the forward return", "", True),
             _C("rank_ic", "f64", "Spearman correlation with the forward return", "", True),
             *(
-                _C(f"q{q}", "f64", f"mean forward return of bucket {q} of 5 (1 lowest)", "decimal", True)
+                _C(
+                    f"q{q}",
+                    "f64",
+                    f"mean forward return of bucket {q} of 5 (1 lowest)",
+                    "decimal",
+                    True,
+                )
                 for q in range(1, 6)
             ),
             _C("spread", "f64", "top minus bottom bucket times direction", "decimal", True),
@@ -244,7 +257,13 @@ FACTORS = (
             _C("mean_rank_ic", "f64", "mean rank IC times direction", "", True),
             _C("t_newey_west", "f64", "t of the mean rank IC, Newey–West with 2h lags", "", True),
             _C("t_non_overlapping", "f64", "t over every h-th date, shifted by h", "", True),
-            _C("detectable_ic", "f64", "2.8 standard errors: smallest IC this panel can show", "", True),
+            _C(
+                "detectable_ic",
+                "f64",
+                "2.8 standard errors: smallest IC this panel can show",
+                "",
+                True,
+            ),
             _C("mean_spread", "f64", "mean top-minus-bottom return a horizon", "decimal", True),
             _C("mean_turnover", "f64", "mean one-way turnover of the top bucket", "", True),
             _C("coverage", "f64", "share of bars with a value", "", True),
@@ -326,7 +345,11 @@ PORTFOLIO = (
         (
             _C("date", "date", "estimation date"),
             _C("instrument_id", "str", "instrument"),
-            _C("factor", "str", "statistical factor pc01, pc02, …; 'specific' for specific volatility"),
+            _C(
+                "factor",
+                "str",
+                "statistical factor pc01, pc02, …; 'specific' for specific volatility",
+            ),
             _C("value", "f64", "exposure; for 'specific' daily volatility", "decimal"),
         ),
         ("date", "instrument_id", "factor"),
@@ -477,7 +500,11 @@ PORTFOLIO = (
         (
             *_RUN,
             _C("date", "date", "session"),
-            _C("effect", "str", "allocation, selection, interaction, trading, cost, cash or residual"),
+            _C(
+                "effect",
+                "str",
+                "allocation, selection, interaction, trading, cost, cash or residual",
+            ),
             _C("group", "str", "sector, or '' for whole-portfolio effects"),
             _C("value", "f64", "contribution to the active return of the day", "decimal"),
         ),
