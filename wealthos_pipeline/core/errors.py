@@ -15,6 +15,7 @@
     ├── CheckError                 a blocking data check failed
     ├── FactorError                a factor's definition or expression is wrong
     ├── ModelError                 a model cannot be fitted or used
+    ├── MailError                  the report could not be handed to a mail server
     └── PortfolioError             optimisation, risk or backtest
         └── InfeasibleError        constraints contradict each other; carries the explanation
 
@@ -98,6 +99,12 @@ class ModelError(WealthOSError):
     """A model cannot be fitted or used."""
 
     exit_code = 10
+
+
+class MailError(WealthOSError):
+    """The report could not be handed to a mail server; never carries a secret."""
+
+    exit_code = 13
 
 
 class PortfolioError(WealthOSError):

@@ -1,0 +1,16 @@
+"""Watching the market and the pipeline: scan, regime, opportunities, alerts.
+
+::
+
+    scanner.scan(prices, *, universe=None, start=None)              -> monitor.signals
+    regime.market_returns(prices, *, universe=None, start=None)     -> date, ret
+    regime.filtered(market_returns, calendar, *, start=None)        -> monitor.regime
+    regime.needed_from(calendar, start)                             -> first date that filtered() needs
+    opportunity.rank(predictions, scores, *, calendar, evaluation=None, factors=(), instruments=None,
+                     dates=None)                                    -> monitor.opportunities
+    alerts.evaluate(frames, *, dates, calendar, run_id="", factors=(), rules=RULES) -> monitor.alerts
+        frames: table name -> frame, for the names in alerts.INPUTS; what is absent is not judged
+
+``prices`` must reach ``scanner.LOOKBACK`` (300) sessions back before ``start``. Import the modules;
+nothing heavy is imported here.
+"""
