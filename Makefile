@@ -16,6 +16,7 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 	@PYTHON="$(PYTHON)" bash .ci/setup
 
 setup: $(READY) ## create .venv from requirements.lock (every other target does this first)
+	@:
 
 run: $(READY) ## run the whole pipeline on the sample data; ARGS="--source files --path PANEL" for your own
 	@$(BIN)/wealthos run $(ARGS)
