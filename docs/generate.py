@@ -1,0 +1,261 @@
+"""Writes the generated pages of ``docs/``: tables, factors and the command line.
+
+``make docs`` writes them; ``python docs/generate.py --check`` says which are out of date.
+Everything comes from what the program itself declares: contracts, factors, Typer commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+    from wealthos_pipeline.core.data import TableContract
+    from wealthos_pipeline.core.factor import Factor
+
+DOCS = Path(__file__).resolve().parent
+MADE = "<!-- written by `make docs`; do not edit -->\n"
+
+LAYERS = {
+    "raw": "What vendors gave, untouched. Rows are only ever added.",
+    "clean": "What the research uses: checked, on the exchange's calendar, known as of any instant.",
+    "factors": "How the factors did. Their values lie in one table a family, see [factors](factors/README.md).",
+    "models": "Fits, out-of-sample predictions, and how good they were.",
+    "portfolio": "Risk, targets, trades, net asset value and what explains it.",
+    "monitor": "What a person should look at.",
+    "record": "What was issued, as it was issued. Never rewritten.",
+    "meta": "Runs, catalog, coverage and checks.",
+}
+KNOWN = {
+    "column": "a row was known from its `known_at`",
+    "bar": "a row was known when the bar of its `date` was (close plus 30 minutes)",
+    "none": "kept as a log: not read as of a past instant",
+}
+TYPES = {
+    "str": "text", "date": "date", "instant": "instant (UTC)", "f64": "double", "f32": "float",
+    "i64": "int 64", "i32": "int 32", "bool": "yes/no",
+}  # fmt: skip
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(_cell(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def tables_page() -> str:
+    from wealthos_pipeline.core.data import load
+
+    contracts = list(load().values())
+    parts = [
+        MADE,
+        "# Tables\n",
+        "Every table of the lake and the warehouse, from the contracts in `wealthos_pipeline/core/`. "
+        "In DuckDB the layer is the schema: `select * from clean.prices`. "
+        "The same words are the comments of tables and columns in the warehouse.\n",
+    ]
+    for layer, words in LAYERS.items():
+        mine = [c for c in contracts if c.layer == layer]
+        links = ", ".join(f"[{c.name}](#{_anchor(c.name)})" for c in mine)
+        parts.append(f"- **{layer}**: {words} {links}")
+    for layer in LAYERS:
+        for c in contracts:
+            if c.layer == layer:
+                parts.append(_one_table(c))
+    return "\n".join(parts) + "\n"
+
+
+def _anchor(name: str) -> str:
+    return name.replace(".", "").lower()
+
+
+def _one_table(c: TableContract) -> str:
+    facts = [f"Key: {', '.join(f'`{k}`' for k in c.key)}", KNOWN[c.known]]
+    if c.append_only:
+        facts.append("rows are never rewritten")
+    if c.restatable:
+        facts.append(
+            f"every earlier version in `{c.name}_history` (`known_from`, `known_to`); "
+            f"`{c.name.split('.')[1]}_asof(t)` in SQL"
+        )
+    rows = (
+        (f"`{k.name}`", TYPES[k.dtype], k.unit, "yes" if k.nullable else "", k.doc)
+        for k in c.columns
+    )
+    columns = _table(("column", "type", "unit", "may be null", "what"), rows)
+    return f"\n## {c.name}\n\n{c.description}\n\n{'; '.join(facts)}.\n\n{columns}"
+
+
+# --- factors -------------------------------------------------------------------------------------
+
+
+def factor_pages() -> dict[Path, str]:
+    from wealthos_pipeline import factors
+
+    library = factors.load(sets=("core",))
+    families = sorted(library.families(), key=lambda f: f.table)
+    pages = {}
+    index = [
+        MADE,
+        "# Factors\n",
+        f"{len(library.factors)} factors in {len(families)} families; a family is one table of the "
+        "lake, one float column a factor. `$close` and its kin are forward-adjusted for splits and "
+        "dividends; `$raw_close` is as traded. The sign says which way the factor is expected to "
+        "point: + when high values go with high returns.\n",
+        "| factor | family | sign | what |\n| --- | --- | --- | --- |",
+    ]
+    for family in families:
+        members = sorted(family.factors, key=lambda f: f.name)
+        page = family.table.split(".", 1)[1] + ".md"
+        index += [
+            f"| [`{f.name}`]({page}#{f.name}) | {f.asset_class.value} {f.family} "
+            f"| {_sign(f)} | {_cell(f.title)} |"
+            for f in members
+        ]
+        pages[DOCS / "factors" / page] = _family_page(family.table, members, family.lookback)
+    pages[DOCS / "factors" / "README.md"] = "\n".join(index) + "\n"
+    return pages
+
+
+def _sign(f: Factor) -> str:
+    return {1: "+", -1: "−"}.get(f.direction, "none")
+
+
+def _family_page(table: str, members: list[Factor], lookback: int) -> str:
+    parts = [
+        MADE,
+        f"# {table}\n",
+        f"Needs {lookback} sessions of history before a date. [All factors](README.md).",
+    ]
+    for f in members:
+        how = f"`{f.expression}`" if f.expression else "a Python function over the panel"
+        rows: list[tuple[object, ...]] = [
+            ("formula", how),
+            ("sign", _sign(f)),
+            ("reference", f.reference),
+            ("missing when", f.nan_means),
+            ("sets", ", ".join(f.sets)),
+            ("reads", ", ".join(f"`{i}`" for i in f.inputs)),
+        ]
+        if f.lookback is not None:
+            rows.insert(2, ("sessions needed", f.lookback))
+        if f.basis != "adjusted":
+            rows.append(("prices", f"{f.basis}: depends on the traded price"))
+        parts.append(f"\n## {f.name}\n\n{f.title}.\n\n{_table(('', ''), iter(rows))}")
+    return "\n".join(parts) + "\n"
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command of ``wealthos`` with its full name, groups before their members."""
+    import typer.main
+
+    from wealthos_pipeline.cli.app import app
+
+    def walk(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        yield name, command
+        for key, child in sorted(getattr(command, "commands", {}).items()):
+            if not child.hidden:
+                yield from walk(f"{name} {key}", child)
+
+    yield from walk("wealthos", typer.main.get_command(app))
+
+
+def cli_page() -> str:
+    parts = [
+        MADE,
+        "# The command\n",
+        "`wealthos` is in `.venv/bin`. Every command takes `--help`. Exit code 0 means done; the "
+        "others are those of the errors in `wealthos_pipeline/core/errors.py`, 2 for a command line "
+        "or settings that cannot be used.",
+    ]
+    for name, command in commands():
+        parts.append(f"\n## {name}\n\n{_help(command)}\n\n{_usage(name, command)}")
+        rows = [r for p in command.params if (r := _parameter(p)) is not None]
+        if rows:
+            parts.append("\n" + _table(("parameter", "default", "what"), iter(rows)))
+    return "\n".join(parts) + "\n"
+
+
+def _help(command: click.Command) -> str:
+    text = (command.help or "").split("\f")[0].strip()
+    for tag in ("bold", "cyan", "dim"):
+        text = text.replace(f"[{tag}]", "`" if tag == "bold" else "").replace(
+            f"[/{tag}]", "`" if tag == "bold" else ""
+        )
+    return text
+
+
+def _usage(name: str, command: click.Command) -> str:
+    words = [name]
+    if any(getattr(p, "param_type_name", "") == "option" for p in command.params):
+        words.append("[OPTIONS]")
+    for p in command.params:
+        if p.param_type_name == "argument":
+            shown = (p.name or "").upper() + ("…" if p.nargs == -1 else "")
+            words.append(shown if p.required else f"[{shown}]")
+    if hasattr(command, "commands"):
+        words.append("COMMAND")
+    return f"```\n{' '.join(words)}\n```"
+
+
+def _parameter(p: click.Parameter) -> tuple[str, str, str] | None:
+    if p.name in ("help", "install_completion", "show_completion") or getattr(p, "hidden", False):
+        return None
+    if p.param_type_name == "argument":
+        name = f"`{(p.name or '').upper()}`"
+    else:
+        name = ", ".join(f"`{o}`" for o in [*p.opts, *p.secondary_opts])
+    shown = getattr(p, "show_default", None)
+    default = shown if isinstance(shown, str) else p.default
+    plain = isinstance(default, str | int | float) and not isinstance(default, bool)
+    required = "required" if p.required else ""
+    return name, f"{default}" if plain else required, getattr(p, "help", "") or ""
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def pages() -> dict[Path, str]:
+    """Path → text of every generated page."""
+    return {DOCS / "tables.md": tables_page(), DOCS / "cli.md": cli_page(), **factor_pages()}
+
+
+def stale(wanted: dict[Path, str]) -> list[Path]:
+    """Pages that are missing, differ, or are left over from a family that is gone."""
+    old = [p for p, text in wanted.items() if not p.exists() or p.read_text("utf-8") != text]
+    return old + [p for p in sorted((DOCS / "factors").glob("*.md")) if p not in wanted]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
+    check = parser.parse_args().check
+    wanted = pages()
+    changed = stale(wanted)
+    for path in changed:
+        print(("out of date: " if check else "wrote ") + str(path.relative_to(DOCS.parent)))
+        if not check and path in wanted:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], "utf-8")
+        elif not check:
+            path.unlink()
+    return int(check and bool(changed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
