@@ -1,0 +1,103 @@
+"""What every source of market data gives: raw frames, and an honest description of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import polars as pl
+
+from wealthos_pipeline.core.data import contract
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+
+FAILURES = {"symbol": pl.String(), "reason": pl.String()}
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """One way in which the data flatter or mislead; printed on every page made from them."""
+
+    name: str
+    title: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """Who the data come from, on what terms, and what is wrong or missing.
+
+    missing: field → reason, for example ``"volume" -> "the file has closes only"``.
+    """
+
+    name: str
+    title: str
+    licence: str
+    provenance: str
+    biases: tuple[Bias, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to fetch.
+
+    start, end: first and last session wanted; None is without limit.
+    now: instant of the run (UTC); every row is stamped ``fetched_at = now``.
+    since: rows with ``date >= since`` only (what is missing plus an overlap); None is everything.
+    """
+
+    start: date | None
+    end: date | None
+    now: datetime
+    calendar: TradingCalendar
+    since: date | None = None
+
+    @property
+    def first(self) -> date | None:
+        """The later of ``start`` and ``since``."""
+        return max((d for d in (self.start, self.since) if d is not None), default=None)
+
+    def clip(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of ``frame`` whose ``date`` was asked for."""
+        if self.first is not None:
+            frame = frame.filter(pl.col("date") >= self.first)
+        if self.end is not None:
+            frame = frame.filter(pl.col("date") <= self.end)
+        return frame
+
+
+@dataclass(frozen=True, slots=True)
+class RawFrames:
+    """Frames of the contracts ``raw.prices``, ``raw.series``, ``raw.instruments`` and
+    ``raw.membership``.
+
+    failures: ``symbol, reason``: what could not be read or matched; the rest goes on.
+    rejected: rows of ``clean.quarantine`` that cannot be stored raw, such as conflicting
+        duplicate keys; the ingestion writes them there.
+    """
+
+    prices: pl.DataFrame
+    series: pl.DataFrame
+    instruments: pl.DataFrame
+    membership: pl.DataFrame
+    failures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILURES))
+    rejected: pl.DataFrame = field(default_factory=lambda: contract("clean.quarantine").empty())
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A vendor or a file."""
+
+    name: str
+
+    def info(self) -> SourceInfo:
+        """Licence, provenance, biases and what is missing."""
+        ...
+
+    def fetch(self, request: Request) -> RawFrames:
+        """The frames asked for. SourceError when nothing usable can be had."""
+        ...
