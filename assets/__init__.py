@@ -1,0 +1,28 @@
+"""The asset graph: one module a stage of the day, assembled by ``definitions()``."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+__all__ = ["definitions"]
+
+
+def definitions() -> list[dg.AssetsDefinition]:
+    """All assets, in the order of the day. Own factors are found here (``data/inputs/factors``)."""
+    from assets import clean, factors, ingest, models, monitor, portfolio, publish, record
+    from wealthos_pipeline import factors as library_room
+    from wealthos_pipeline.utils.config import inputs_dir, load_settings
+
+    library = library_room.load(load_settings().factors.sets, inputs_dir() / "factors")
+    stages = (
+        *ingest.STAGES,
+        *clean.STAGES,
+        *factors.stages(library),
+        *models.STAGES,
+        *portfolio.STAGES,
+        *monitor.STAGES,
+        *record.STAGES,
+    )
+    tables = [c.name for s in stages for c in s.contracts]
+    return [*(s.asset() for s in stages), *publish.publication(tables)]
+

@@ -17,6 +17,17 @@ _OHLC = (
     _C("low", "f64", "lowest traded price", "currency", True),
 )
 
+_REJECTED = (
+    _C("table", "str", "raw table of the row"),
+    _C("source", "str", "source of the row"),
+    _C("symbol", "str", "symbol or series"),
+    _C("date", "date", "session of the row"),
+    _C("fetched_at", "instant", "fetch of the row"),
+    _C("rule", "str", "name of the rule"),
+    _C("detail", "str", "what was found"),
+    _known(),
+)
+
 RAW = (
     TableContract(
         "raw.prices",
@@ -85,6 +96,14 @@ RAW = (
             _C("fetched_at", "instant", "when this pipeline received it"),
         ),
         ("source", "universe", "symbol", "start", "fetched_at"),
+        append_only=True,
+    ),
+    TableContract(
+        "raw.rejected",
+        "Rows that could not even be stored as raw (conflicting duplicates), with the rule's name.",
+        _REJECTED,
+        ("table", "source", "symbol", "date", "fetched_at", "rule"),
+        "date",
         append_only=True,
     ),
 )
@@ -198,16 +217,7 @@ CLEAN = (
     TableContract(
         "clean.quarantine",
         "Raw rows that a rule rejected, with the rule's name; the raw row itself is untouched.",
-        (
-            _C("table", "str", "raw table of the row"),
-            _C("source", "str", "source of the row"),
-            _C("symbol", "str", "symbol or series"),
-            _C("date", "date", "session of the row"),
-            _C("fetched_at", "instant", "fetch of the row"),
-            _C("rule", "str", "name of the rule"),
-            _C("detail", "str", "what was found"),
-            _known(),
-        ),
+        _REJECTED,
         ("table", "source", "symbol", "date", "fetched_at", "rule"),
         "date",
         "column",
@@ -621,7 +631,7 @@ META = (
         "meta.catalog",
         "Every table, column and factor with its words: what it is, where it came from, what is missing.",
         (
-            _C("kind", "str", "table, column, factor, model, source or bias"),
+            _C("kind", "str", "table, column, factor, source, bias or missing"),
             _C("name", "str", "name, unique within its kind"),
             _C("title", "str", "one line"),
             _C("detail", "str", "unit, formula, reference, licence", nullable=True),

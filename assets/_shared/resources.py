@@ -1,0 +1,102 @@
+"""Resources: the settings of a run, and the session that holds its lock and its lake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from wealthos_pipeline.utils.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+    from wealthos_pipeline.data.sources import Source
+    from wealthos_pipeline.data.storage.lake import Lake
+    from wealthos_pipeline.data.storage.manifest import Manifest
+    from wealthos_pipeline.data.storage.run import Run
+    from wealthos_pipeline.factors import Library
+
+
+@dataclass
+class Session:
+    """What every stage of one run shares. Lives as long as the run; holds the root's lock."""
+
+    settings: Settings
+    run: Run
+    lake: Lake
+    calendar: TradingCalendar
+    library: Library
+    now: datetime
+    full: bool = False
+    from_date: date | None = None
+    checks: list[pl.DataFrame] = field(default_factory=list)
+    manifest: Manifest | None = None
+
+    @cached_property
+    def source(self) -> Source:
+        from wealthos_pipeline.data import sources
+
+        return sources.get(self.settings.source)
+
+
+class SessionResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens the root for writing: takes the lock, recovers from a crash, registers contracts.
+
+    overrides_json: settings on top of the usual layers, as nested JSON. now: ISO instant that
+    replaces the clock. full: recompute everything. from_date: recompute from that session on.
+    """
+
+    overrides_json: str = "{}"
+    now: str = ""
+    full: bool = False
+    from_date: str = ""
+
+    _session: Session | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[SessionResource]:
+        now = datetime.fromisoformat(self.now) if self.now else datetime.now(UTC)
+        with open_session(
+            load_settings(**json.loads(self.overrides_json)),
+            now=now if now.tzinfo else now.replace(tzinfo=UTC),
+            run_id=context.run.run_id if context.run else None,
+            full=self.full,
+            from_date=date.fromisoformat(self.from_date) if self.from_date else None,
+        ) as session:
+            self._session = session
+            yield self
+
+    @property
+    def current(self) -> Session:
+        """The open session."""
+        if self._session is None:
+            raise RuntimeError("the session is open only while a run executes")
+        return self._session
+
+
+@contextmanager
+def open_session(settings: Settings, *, now: datetime, run_id: str | None = None, **more: Any) -> Iterator[Session]:
+    """A writer's session under ``settings.root``; LockedError if another run holds it."""
+    from wealthos_pipeline import factors
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+    from wealthos_pipeline.data.storage.lake import Lake
+    from wealthos_pipeline.data.storage.run import Run
+    from wealthos_pipeline.utils.config import inputs_dir
+    from wealthos_pipeline.utils.threads import limit_threads
+
+    limit_threads(settings.cores)
+    calendar = TradingCalendar(settings.source.exchange, settings.time.known_lag_minutes)
+    lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
+    library = factors.load(settings.factors.sets, inputs_dir() / "factors")
+    lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
+    with Run.open(lake, settings, now=now, run_id=run_id) as run:
+        yield Session(settings, run, lake, calendar, library, now, **more)

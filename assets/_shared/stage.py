@@ -1,0 +1,337 @@
+"""The one way in which a stage becomes Dagster assets.
+
+A stage names the tables that it makes and those that it reads, and is a function from a ``Work``
+(what to read, from when on) to frames. The rest is the same for every stage and lives here: find
+what is missing, read no more than that needs, validate, write, record what was consumed, describe.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from assets._shared.describe import preview, schema, sparkline
+from assets._shared.resources import Session, SessionResource
+from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.errors import CheckError
+from wealthos_pipeline.utils.code import room_hash
+from wealthos_pipeline.utils.config import Settings
+from wealthos_pipeline.utils.logging import get_logger
+
+FRESH = dg.FreshnessPolicy.cron(
+    deadline_cron="30 19 * * 1-5",
+    lower_bound_delta=timedelta(hours=3, minutes=30),
+    timezone="America/New_York",
+)
+"""Made between the close and 19:30 New York time on weekdays."""
+
+_LOG = get_logger("stage")
+
+
+def asset_key(table: str) -> dg.AssetKey:
+    """``layer.table`` → asset key ``layer/table``."""
+    return dg.AssetKey(table.split("."))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage's function gets: where to read and from which date on to compute."""
+
+    session: Session
+    start: date | None
+
+    @property
+    def settings(self) -> Settings:
+        return self.session.settings
+
+    @cached_property
+    def end(self) -> date:
+        """Last session in ``clean.prices``."""
+        last = self.session.lake.scan("clean.prices", columns=["date"]).select(pl.col("date").max())
+        value = last.collect().item()
+        return value if value is not None else self.session.calendar.last_known(self.session.now)
+
+    def back(self, sessions: int) -> date | None:
+        """The date ``sessions`` before ``start``; None when everything is computed."""
+        return None if self.start is None else self.session.calendar.offset(self.start, -sessions)
+
+    def read(
+        self, table: str, *, back: int | None = None, columns: Sequence[str] | None = None, **more: Any
+    ) -> pl.DataFrame:
+        """Rows of ``table`` from ``back`` sessions before ``start`` on; all of it without ``back``."""
+        start = None if back is None else self.back(back)
+        return self.session.lake.read(table, start=start, columns=columns, **more)
+
+    def prices(
+        self, *, back: int | None = None, columns: Sequence[str] | None = None, equity: bool = True
+    ) -> pl.DataFrame:
+        """``clean.prices``, of equities only unless told otherwise."""
+        frame = self.read("clean.prices", back=back, columns=columns)
+        return frame.filter(pl.col("instrument_id").is_in(self.equities)) if equity else frame
+
+    @cached_property
+    def equities(self) -> list[str]:
+        """Identities of all equities."""
+        frame = self.session.lake.read("clean.instruments")
+        return frame.filter(pl.col("asset_class") == "equity")["instrument_id"].unique().sort().to_list()
+
+    def universe(self, *, back: int | None = None) -> pl.DataFrame:
+        """``date, instrument_id`` of the members at the date."""
+        from wealthos_pipeline.data.processors import membership
+
+        prices = self.prices(back=back, columns=["date", "instrument_id"])
+        return membership.universe(prices, self.session.lake.read("clean.membership"))
+
+
+Compute = Callable[[Work], Mapping[str, pl.DataFrame]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as declared; ``assets()`` gives Dagster's view of it."""
+
+    name: str
+    group: str
+    contracts: tuple[TableContract, ...]
+    inputs: tuple[str, ...]
+    compute: Compute
+    definition: Callable[[Settings], Any]
+    rooms: tuple[str, ...]
+    reach: Callable[[Settings], int]
+    kinds: frozenset[str]
+    owner: str
+    checked: tuple[str, ...]
+    plots: Mapping[str, str]
+    latest_only: Mapping[str, tuple[str, str]]
+    always: bool
+
+    def execute(self, session: Session) -> Iterator[Any]:
+        """Run the stage in ``session``; yields Dagster results."""
+        from wealthos_pipeline.utils import validation
+
+        started = time.perf_counter()
+        extra: dict[str, Any] = {"stage": self.name}
+        _LOG.info("started", extra=extra)
+        body = [self.definition(session.settings), room_hash(*self.rooms)]
+        plan = session.run.plan(
+            self.name, inputs=self.inputs, definition=json.dumps(body, default=str, sort_keys=True)
+        )
+        forced = session.full or session.from_date is not None
+        if plan.clean and not forced and not self.always:
+            session.run.done(plan)
+            _LOG.info("unchanged", extra={**extra, "seconds": time.perf_counter() - started})
+            for contract in self.contracts:
+                yield dg.MaterializeResult(
+                    asset_key(contract.name),
+                    metadata={"state": "unchanged", **self._counts(session, contract.name)},
+                )
+            return
+        work = Work(session, self._start(session, plan))
+        frames = self._conformed(self.compute(work))
+        for table in self.checked:
+            if table in frames:
+                contract = session.lake.contract(table)
+                checks = validation.validate(
+                    contract, frames[table], run_id=session.run.run_id, now=session.now
+                )
+                session.checks.append(checks)
+                yield from _check_results(contract, checks)
+                blocking = validation.blocking_failures(checks)
+                if blocking:
+                    raise CheckError(
+                        f"{table}: {len(blocking)} blocking checks failed: {'; '.join(blocking)}. "
+                        "Nothing was written; the last complete run stays published."
+                    )
+        rows = 0
+        results = []
+        for contract in self.contracts:
+            frame = frames.get(contract.name)
+            if frame is None:
+                results.append(dg.MaterializeResult(asset_key(contract.name), metadata={"state": "nothing to write"}))
+                continue
+            write = self._write(session, contract, frame, work.start)
+            rows += frame.height
+            results.append(
+                dg.MaterializeResult(
+                    asset_key(contract.name),
+                    metadata=self._described(session, contract, frame, write, work),
+                )
+            )
+        session.run.done(plan)
+        note = "everything" if work.start is None else f"from {work.start}"
+        _LOG.info(
+            "finished",
+            extra={**extra, "rows": rows, "seconds": time.perf_counter() - started, "note": note},
+        )
+        yield from results
+
+    def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        contracts = {c.name: c for c in self.contracts}
+        return {name: contracts[name].conform(frame) for name, frame in frames.items()}
+
+    def _start(self, session: Session, plan: Any) -> date | None:
+        if plan.full or session.full:
+            return session.from_date if not session.full and session.from_date else None
+        dirty = min((d for d in (plan.dirty_from, session.from_date) if d is not None), default=None)
+        if dirty is None or dirty == date.min:
+            return None
+        return session.calendar.offset(dirty, -self.reach(session.settings))
+
+    def _write(self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None) -> Any:
+        lake = session.lake
+        if contract.append_only:
+            return lake.append(contract.name, frame)
+        if contract.restatable:
+            return lake.restate(contract.name, frame, now=session.now, start=start)
+        if contract.name in self.latest_only:
+            frame, start = self._without_stale(session, contract, frame, start)
+        return lake.replace(contract.name, frame, start=start if contract.date_column else None)
+
+    def _without_stale(
+        self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None
+    ) -> tuple[pl.DataFrame, date | None]:
+        """Rows of a kind that exist for the latest date only: drop those of earlier dates."""
+        column, value = self.latest_only[contract.name]
+        day = contract.date_column
+        if start is None or day is None:
+            return frame, start
+        old = session.lake.scan(contract.name, end=session.calendar.offset(start, -1))
+        stale = old.filter(pl.col(column) == value).select(pl.col(day).min()).collect().item()
+        if stale is None:
+            return frame, start
+        kept = session.lake.read(contract.name, start=stale, end=session.calendar.offset(start, -1))
+        kept = kept.filter(pl.col(column) != value)
+        return contract.conform(pl.concat([kept, frame])), stale
+
+    def _counts(self, session: Session, table: str) -> dict[str, Any]:
+        rows = session.lake.scan(table).select(pl.len()).collect().item()
+        return {"dagster/row_count": rows}
+
+    def _described(
+        self, session: Session, contract: TableContract, frame: pl.DataFrame, write: Any, work: Work
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "state": "changed" if write.changed else "same content",
+            "computed": "everything" if work.start is None else f"from {work.start}",
+            "rows computed": frame.height,
+            "lake version": write.version,
+            "content hash": write.content_hash,
+            **self._counts(session, contract.name),
+        }
+        if frame.height:
+            body["last rows"] = dg.MetadataValue.md(preview(frame))
+        column = self.plots.get(contract.name)
+        if column and frame.height and contract.date_column:
+            by_date = (
+                frame.group_by(contract.date_column).agg(pl.col(column).mean()).sort(contract.date_column)
+            )
+            days = by_date[contract.date_column]
+            line = sparkline(by_date[column].cast(pl.Float64).to_list())
+            body[f"plot of {column}"] = dg.MetadataValue.md(f"`{line}`\n\n{days[0]} … {days[-1]}")
+        return body
+
+    def asset(self) -> dg.AssetsDefinition:
+        """The Dagster definition: one asset a table."""
+        from wealthos_pipeline.utils import validation
+
+        doc = (self.compute.__doc__ or "").strip()
+        own = {c.name for c in self.contracts}
+        deps = [asset_key(t) for t in self.inputs if t not in own]
+
+        @dg.multi_asset(
+            name=self.name.replace(".", "_"),
+            specs=[
+                dg.AssetSpec(
+                    asset_key(c.name),
+                    deps=deps,
+                    description=f"{c.description}\n\n{doc}",
+                    group_name=self.group,
+                    kinds=set(self.kinds),
+                    owners=[self.owner],
+                    metadata={"dagster/column_schema": schema(c), "dagster/table_name": c.name},
+                    freshness_policy=FRESH,
+                )
+                for c in self.contracts
+            ],
+            check_specs=[
+                dg.AssetCheckSpec(name, asset=asset_key(c.name), description=words, blocking=blocking)
+                for c in self.contracts
+                if c.name in self.checked
+                for name, words, blocking in validation.declared(c)
+            ],
+        )
+        def run_stage(session: SessionResource) -> Iterator[Any]:
+            yield from self.execute(session.current)
+
+        return run_stage
+
+
+def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
+    from wealthos_pipeline.utils import validation
+
+    for row in checks.iter_rows(named=True):
+        severity = dg.AssetCheckSeverity.ERROR if row["severity"] == "error" else dg.AssetCheckSeverity.WARN
+        yield dg.AssetCheckResult(
+            asset_key=asset_key(contract.name),
+            check_name=validation.check_name(row["check"], row["column"]),
+            passed=row["success"],
+            severity=severity,
+            metadata={
+                "rows": row["rows"],
+                "unexpected": row["unexpected"],
+                "examples": row["examples"] or "",
+            },
+        )
+
+
+def stage(
+    *tables: TableContract,
+    group: str,
+    inputs: Sequence[str] = (),
+    definition: Callable[[Settings], Any] = lambda settings: None,
+    rooms: Sequence[str] = (),
+    reach: Callable[[Settings], int] = lambda settings: 0,
+    kinds: Sequence[str] = ("polars", "deltalake"),
+    owner: str = "team:research",
+    checked: Sequence[str] = (),
+    plots: Mapping[str, str] | None = None,
+    latest_only: Mapping[str, tuple[str, str]] | None = None,
+    always: bool = False,
+    name: str | None = None,
+) -> Callable[[Compute], Stage]:
+    """Declare a stage.
+
+    inputs: tables that it reads. definition: what of the settings changes its numbers.
+    rooms: parts of the library whose source changes its numbers. reach: sessions before the first
+    dirty date that can still change. checked: tables validated before they are written.
+    plots: table → column averaged by date for a sparkline. latest_only: table → (column, value)
+    whose rows exist for the latest date only. always: run even if no input changed.
+    """
+
+    def declare(compute: Compute) -> Stage:
+        return Stage(
+            name or compute.__name__,
+            group,
+            tables,
+            tuple(inputs),
+            compute,
+            definition,
+            ("core", *rooms),
+            reach,
+            frozenset(kinds),
+            owner,
+            tuple(checked),
+            plots or {},
+            latest_only or {},
+            always,
+        )
+
+    return declare

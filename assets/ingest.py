@@ -1,0 +1,68 @@
+"""Ingestion: what the source has and the lake has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+
+from assets._shared.stage import Stage, Work, stage
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.utils.logging import get_logger
+
+OVERLAP = 30
+"""Sessions before the last stored bar that are fetched again, to notice restatements."""
+
+_RAW = ("raw.prices", "raw.series", "raw.instruments", "raw.membership")
+
+
+def _since(work: Work) -> date | None:
+    session = work.session
+    if session.full:
+        return None
+    last = session.lake.scan("raw.prices").filter(pl.col("source") == session.source.name)
+    day = last.select(pl.col("date").max()).collect().item()
+    return None if day is None else session.calendar.offset(day, -OVERLAP)
+
+
+@stage(
+    *(contract(t) for t in _RAW),
+    contract("raw.rejected"),
+    group="ingest",
+    always=True,
+    kinds=("deltalake",),
+    owner="team:data",
+    plots={"raw.series": "value"},
+)
+def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Asks the source for what is missing plus an overlap, and appends the rows that differ."""
+    from wealthos_pipeline.data.processors import raw
+    from wealthos_pipeline.data.sources import Request
+
+    session, time = work.session, work.settings.time
+    since = _since(work)
+    fetched = session.source.fetch(
+        Request(start=time.start, end=time.end, now=work.session.now, calendar=session.calendar, since=since)
+    )
+    log = get_logger("ingest")
+    for symbol, reason in fetched.failures.iter_rows():
+        log.warning("%s: %s", symbol, reason)
+    frames = {
+        "raw.prices": fetched.prices,
+        "raw.series": fetched.series,
+        "raw.instruments": fetched.instruments,
+        "raw.membership": fetched.membership,
+        "raw.rejected": fetched.rejected,
+    }
+    return {
+        name: raw.new_rows(
+            session.lake.read(name, start=since if contract(name).date_column else None),
+            frame,
+            contract(name),
+        )
+        for name, frame in frames.items()
+    }
+
+
+STAGES: tuple[Stage, ...] = (ingest,)

@@ -1,0 +1,73 @@
+"""Models: fits, out-of-sample predictions, evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from assets._shared.stage import Stage, Work, stage
+from wealthos_pipeline.core.data import contract
+
+SCORES = "factors.scores_equity"
+
+
+@stage(
+    contract("models.registry"),
+    contract("models.predictions"),
+    group="models",
+    inputs=(SCORES, "clean.prices", "clean.membership"),
+    definition=lambda s: s.models.model_dump(mode="json"),
+    rooms=("ml", "factors/labels.py"),
+    kinds=("lightgbm", "scikitlearn", "deltalake"),
+    checked=("models.predictions",),
+    plots={"models.predictions": "prediction"},
+    latest_only={"models.predictions": ("kind", "live"), "models.registry": ("kind", "live")},
+)
+def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Walk-forward fits (refitted yearly) and the live fit of the week, with purged labels."""
+    from wealthos_pipeline import ml
+
+    settings, lake = work.settings.models, work.session.lake
+    back = ml.lookback(settings)
+    scores = work.read(SCORES, back=back)
+    features = [c for c in scores.columns if c not in ("date", "instrument_id")]
+    made = ml.fit_and_predict(
+        scores,
+        work.prices(back=back, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]),
+        work.universe(back=back),
+        work.session.calendar,
+        settings,
+        feature_names=features,
+        start=work.start,
+        registry=None if work.start is None else lake.read("models.registry"),
+        end=work.end,
+    )
+    return {"models.registry": made.registry, "models.predictions": made.predictions}
+
+
+@stage(
+    contract("models.evaluation"),
+    group="models",
+    inputs=("models.predictions", "clean.prices"),
+    definition=lambda s: s.models.horizon,
+    rooms=("ml/evaluation.py", "factors/labels.py"),
+    reach=lambda s: s.models.horizon + 2,
+    plots={"models.evaluation": "rank_ic"},
+)
+def evaluation(work: Work) -> Mapping[str, pl.DataFrame]:
+    """How the walk-forward predictions did, each date known when its label is."""
+    from wealthos_pipeline.ml import evaluation as room
+
+    out = room.evaluate(
+        work.read("models.predictions", back=1),
+        work.prices(back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]),
+        work.session.calendar,
+        work.settings.models.horizon,
+        start=work.start,
+        known_until=work.session.now,
+    )
+    return {"models.evaluation": out}
+
+
+STAGES: tuple[Stage, ...] = (predictions, evaluation)

@@ -1,0 +1,80 @@
+"""The market monitor: regime, scan, opportunities, alerts; and the record of what was issued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from assets._shared.stage import Stage, Work, stage
+from wealthos_pipeline.core.data import contract
+
+_OWNER = "team:portfolio"
+
+
+@stage(
+    contract("monitor.regime"),
+    group="monitor",
+    inputs=("clean.prices", "clean.membership"),
+    rooms=("market_monitor/regime.py",),
+    owner=_OWNER,
+    plots={"monitor.regime": "p_turbulent"},
+)
+def regime(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Filtered probability of the turbulent regime, parameters from the past only."""
+    from wealthos_pipeline.market_monitor import regime as room
+
+    back = room.LOOKBACK
+    returns = room.market_returns(
+        work.prices(back=back, columns=["instrument_id", "date", "slot", "tr_index"]),
+        work.universe(back=back),
+        work.session.calendar,
+    )
+    return {"monitor.regime": room.filtered(returns, work.session.calendar, start=work.start)}
+
+
+@stage(
+    contract("monitor.signals"),
+    group="monitor",
+    inputs=("clean.prices", "clean.membership"),
+    rooms=("market_monitor/scanner.py",),
+    owner=_OWNER,
+)
+def signals(work: Work) -> Mapping[str, pl.DataFrame]:
+    """New highs and lows, gaps, unusual moves and volumes, by past-only rules."""
+    from wealthos_pipeline.market_monitor import scanner
+
+    found = scanner.scan(
+        work.prices(back=scanner.LOOKBACK),
+        work.session.calendar,
+        universe=work.universe(back=0),
+        start=work.start,
+    )
+    return {"monitor.signals": found}
+
+
+@stage(
+    contract("monitor.opportunities"),
+    group="monitor",
+    inputs=("models.predictions", "models.evaluation", "monitor.signals"),
+    definition=lambda s: s.models.horizon,
+    rooms=("market_monitor/opportunity.py",),
+    owner=_OWNER,
+)
+def opportunities(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Names ranked by the models' scores, with what speaks for and against each."""
+    from wealthos_pipeline.market_monitor import opportunity
+
+    lake, end = work.session.lake, work.end
+    ranked = opportunity.rank(
+        lake.read("models.predictions", start=end),
+        lake.read("models.evaluation"),
+        lake.read("monitor.signals", start=end),
+        lake.read("clean.instruments"),
+        date=end,
+        horizon=work.settings.models.horizon,
+    )
+    return {"monitor.opportunities": ranked}
+
+
+STAGES: tuple[Stage, ...] = (regime, signals, opportunities)

@@ -1,0 +1,152 @@
+"""Portfolio: risk model, backtests and live targets, risk of holdings, attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from assets._shared.stage import Stage, Work, stage
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.utils.code import file_hash
+from wealthos_pipeline.utils.config import Settings, inputs_dir
+
+_PRICES = ("instrument_id", "date", "slot", "open", "close", "tr_index", "known_at")
+_PATHS = ("targets", "solves", "trades", "positions", "nav")
+
+
+def mandates(settings: Settings) -> list[Mandate]:
+    """The mandates of this run."""
+    from wealthos_pipeline.portfolio import mandates as room
+
+    return room.load(settings.portfolio.mandates or inputs_dir() / "mandates")
+
+
+def _mandate_files(settings: Settings) -> list[tuple[str, str]]:
+    folder = settings.portfolio.mandates or inputs_dir() / "mandates"
+    return [(p.name, file_hash(p)) for p in sorted(folder.glob("*.y*ml"))]
+
+
+@stage(
+    contract("portfolio.risk_exposures"),
+    contract("portfolio.risk_factors"),
+    group="portfolio",
+    inputs=("clean.prices", "clean.membership"),
+    definition=lambda s: s.portfolio.model_dump(include={"risk_sessions", "risk_half_life", "risk_factors"}),
+    rooms=("portfolio/risk.py",),
+    owner="team:portfolio",
+)
+def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Statistical factor risk model (B, F, D) at each month end and at the latest session."""
+    from wealthos_pipeline.portfolio import risk
+
+    exposures, factors = risk.estimate_all(
+        work.prices(back=work.settings.portfolio.risk_sessions + 5, columns=_PRICES),
+        work.universe(back=work.settings.portfolio.risk_sessions + 5),
+        work.session.calendar,
+        work.settings.portfolio,
+        start=work.start,
+        end=work.end,
+    )
+    return {"portfolio.risk_exposures": exposures, "portfolio.risk_factors": factors}
+
+
+@stage(
+    *(contract(f"portfolio.{name}") for name in _PATHS),
+    group="portfolio",
+    inputs=(
+        "clean.prices",
+        "clean.membership",
+        "clean.instruments",
+        "clean.holdings",
+        "models.predictions",
+        "models.evaluation",
+        "portfolio.risk_exposures",
+        "portfolio.risk_factors",
+    ),
+    definition=lambda s: (_mandate_files(s), s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"})),
+    rooms=("portfolio",),
+    kinds=("cvxpy", "deltalake"),
+    owner="team:portfolio",
+    checked=("portfolio.targets", "portfolio.nav"),
+    plots={"portfolio.nav": "nav"},
+    latest_only={f"portfolio.{name}": ("run_kind", "live") for name in ("targets", "solves", "trades")},
+)
+def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
+    from wealthos_pipeline.portfolio import pipeline
+
+    frames = pipeline.run(
+        mandates(work.settings),
+        prices=work.prices(back=pipeline.LOOKBACK, columns=_PRICES),
+        universe=work.universe(back=pipeline.LOOKBACK),
+        predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
+        evaluation=work.read("models.evaluation"),
+        instruments=work.session.lake.read("clean.instruments"),
+        exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
+        factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
+        holdings=work.session.lake.read("clean.holdings"),
+        state={name: work.session.lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
+        if work.start is not None
+        else None,
+        calendar=work.session.calendar,
+        settings=work.settings.portfolio,
+        start=work.start,
+        end=work.end,
+    )
+    return {f"portfolio.{name}": frames[name] for name in _PATHS}
+
+
+@stage(
+    contract("portfolio.risk"),
+    contract("portfolio.risk_outcomes"),
+    group="portfolio",
+    inputs=("portfolio.positions", "portfolio.nav", "clean.prices"),
+    definition=lambda s: s.portfolio.var_sessions,
+    rooms=("portfolio/performance.py", "stats"),
+    reach=lambda s: 1,
+    owner="team:portfolio",
+    plots={"portfolio.risk": "var_99"},
+)
+def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
+    """One-day VaR and CVaR for the holdings of each day, and what happened the day after."""
+    from wealthos_pipeline.portfolio import performance
+
+    lake = work.session.lake
+    forecasts, outcomes = performance.var_forecasts(
+        lake.read("portfolio.positions"),
+        lake.read("portfolio.nav", start=work.back(1)),
+        work.prices(back=work.settings.portfolio.var_sessions + 5, columns=_PRICES),
+        work.session.calendar,
+        work.settings.portfolio,
+        start=work.start,
+    )
+    return {"portfolio.risk": forecasts, "portfolio.risk_outcomes": outcomes}
+
+
+@stage(
+    contract("portfolio.attribution"),
+    group="portfolio",
+    inputs=("portfolio.positions", "portfolio.nav", "clean.prices", "clean.instruments"),
+    rooms=("portfolio/attribution.py",),
+    owner="team:portfolio",
+    plots={"portfolio.attribution": "value"},
+)
+def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Where the active return of each day came from; the lines add up to it."""
+    from wealthos_pipeline.portfolio import attribution as room
+
+    lake = work.session.lake
+    out = room.daily(
+        lake.read("portfolio.positions"),
+        lake.read("portfolio.nav", start=work.back(2)),
+        work.prices(back=15, columns=_PRICES),
+        lake.read("clean.instruments"),
+        work.session.calendar,
+        start=work.start,
+    )
+    return {"portfolio.attribution": out}
+
+
+STAGES: tuple[Stage, ...] = (risk_model, portfolios, risk_of_holdings, attribution)

@@ -1,0 +1,127 @@
+"""Alerts, the record of what was issued, coverage and checks: the last tables before publication."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from assets._shared.stage import Stage, Work, stage
+from wealthos_pipeline.core.data import contract
+
+_ISSUED = ("models.predictions", "portfolio.targets", "portfolio.trades", "portfolio.risk", "monitor.alerts")
+_JUDGED = (
+    "portfolio.nav", "portfolio.risk", "portfolio.risk_outcomes", "portfolio.solves", "portfolio.targets",
+    "factors.performance", "models.evaluation", "monitor.regime", "clean.quarantine", "clean.prices",
+)  # fmt: skip
+
+
+@stage(
+    contract("meta.coverage"),
+    group="publish",
+    inputs=("clean.prices", "factors.scores_equity", "clean.instruments"),
+    rooms=("data/processors/coverage.py",),
+    owner="team:data",
+    plots={"meta.coverage": "rows"},
+)
+def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Bars and scores by session, beside the number of instruments alive."""
+    from wealthos_pipeline.data.processors import coverage as room
+
+    return {
+        "meta.coverage": room.coverage(
+            work.read("clean.prices", back=0, columns=["date", "instrument_id"]),
+            work.read("clean.instruments"),
+            {"factors.scores_equity": work.read("factors.scores_equity", back=0, columns=["date", "instrument_id"])},
+            start=work.start,
+        )
+    }
+
+
+@stage(
+    contract("monitor.alerts"),
+    group="monitor",
+    inputs=(*_JUDGED, "meta.coverage"),
+    rooms=("market_monitor/alerts.py", "market_monitor/evidence.py"),
+    owner="team:portfolio",
+)
+def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
+    """What a person should look at on the latest session, with severity and one sentence each."""
+    from wealthos_pipeline.market_monitor import alerts as room
+
+    session = work.session
+    frames = {name: session.lake.read(name, start=room.needed_from(name, work.end, session.calendar)) for name in room.INPUTS if name != "meta.checks"}
+    if session.checks:
+        frames["meta.checks"] = pl.concat(session.checks)
+    found = room.evaluate(
+        frames,
+        dates=[work.end],
+        calendar=session.calendar,
+        run_id=session.run.run_id,
+        factors=tuple(session.library.factors.values()),
+    )
+    return {"monitor.alerts": found}
+
+
+@stage(
+    contract("record.issued"),
+    group="publish",
+    inputs=_ISSUED,
+    rooms=("data/storage/record.py",),
+    owner="team:portfolio",
+    kinds=("deltalake",),
+)
+def issued(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Every prediction, target, trade, alert and risk forecast as issued by this run, for good."""
+    from wealthos_pipeline.data.storage import record
+
+    lake, end = work.session.lake, work.end
+    rows = record.rows(
+        {name: lake.read(name, start=end, end=end) for name in _ISSUED},
+        run_id=work.session.run.run_id,
+        issued_at=work.session.now,
+    )
+    return {"record.issued": rows}
+
+
+@stage(
+    contract("meta.checks"),
+    group="publish",
+    inputs=("record.issued",),
+    owner="team:data",
+    always=True,
+)
+def checks(work: Work) -> Mapping[str, pl.DataFrame]:
+    """The results of all data checks of this run."""
+    found = work.session.checks
+    return {"meta.checks": pl.concat(found) if found else contract("meta.checks").empty()}
+
+
+@stage(
+    contract("meta.catalog"),
+    group="publish",
+    inputs=("factors.summary", "models.registry", "clean.series"),
+    owner="team:data",
+    always=True,
+)
+def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Tables, columns, factors, models, the source and its biases, in words; what is missing and why."""
+    from wealthos_pipeline.data.storage import catalog as room
+
+    session = work.session
+    contracts = [session.lake.contract(t) for t in session.lake.tables()]
+    return {
+        "meta.catalog": room.build(
+            contracts,
+            factors=tuple(session.library.factors.values()),
+            missing=session.library.missing_reasons(
+                work.session.lake.read("clean.prices", start=work.end, end=work.end),
+                session.lake.scan("clean.series", columns=["series"]).unique().collect()["series"].to_list(),
+                session.source.info(),
+            ),
+            info=session.source.info(),
+        )
+    }
+
+
+STAGES: tuple[Stage, ...] = (coverage, alerts, issued, checks, catalog)

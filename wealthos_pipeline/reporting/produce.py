@@ -1,0 +1,61 @@
+"""From a published run to files: the report's folder, the message, the delivery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wealthos_pipeline.utils.config import Settings, inputs_dir
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+    from wealthos_pipeline.data.sources import SourceInfo
+    from wealthos_pipeline.data.storage.manifest import Manifest, Snapshot
+    from wealthos_pipeline.factors import Library
+
+
+def report(
+    snapshot: Snapshot,
+    *,
+    settings: Settings,
+    info: SourceInfo,
+    library: Library,
+    calendar: TradingCalendar,
+) -> Path:
+    """Collect, render and write the report of ``snapshot``; the folder that holds it."""
+    from wealthos_pipeline.portfolio import mandates
+    from wealthos_pipeline.reporting import export
+    from wealthos_pipeline.reporting.collecting import collect
+
+    manifest = snapshot.manifest
+    collected = collect(
+        snapshot.read,
+        date=manifest.as_of,
+        info=info,
+        settings=settings,
+        run_id=manifest.run_id,
+        calendar=calendar,
+        mandates=tuple(mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")),
+        factors=tuple(library.factors.values()),
+        code_version=manifest.code_version,
+    )
+    return export.write(export.render(collected), settings.reports)
+
+
+def mail(manifest: Manifest, *, settings: Settings) -> tuple[Path, str]:
+    """Write the message of a run that has been rendered, and send it when a server is set.
+
+    Returns the ``.eml`` file and one sentence about the delivery.
+    """
+    from wealthos_pipeline.reporting import export
+    from wealthos_pipeline.reporting import mail as post
+
+    folder = settings.reports / manifest.as_of.isoformat()
+    rendered = export.read(folder)
+    message = post.compose(rendered, settings.mail, manifest.as_of)
+    path = folder / "report.eml"
+    post.write_eml(message, path)
+    if settings.mail.host is None:
+        return path, "written, not sent: no mail server is configured (WEALTHOS_MAIL__HOST)"
+    delivered = post.send(message, settings.mail)
+    return path, f"sent to {', '.join(delivered)}"
