@@ -1,0 +1,197 @@
+"""The words of the factor language: every operator with its arguments, meaning and kernel.
+
+This is a table and nothing else: the parser reads the arguments, the planner the reach into the
+past, the engine the kernel. Kernels live in ``kernels/`` and are imported when first used.
+
+Common to all. A value that is not a finite number is missing (NaN): division by zero, the logarithm
+of what is not positive. Comparisons and logic give 1 or 0; a missing operand counts as false.
+A window of ``n`` covers the last ``n`` sessions of the exchange, today included, cut at the
+instrument's first session; sessions without a bar count as missing. ``min_periods`` observations are
+needed (Qlib's default, 1, or what the statistic itself needs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["element", "shift", "window", "decay", "cross"]
+"""How an operator reaches: one cell, a cell n sessions ago, a window, a decaying window, a date."""
+
+DROPPED = 2.0**-24
+"""Weight below which a decaying window is cut: half a unit in the last place of a Float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A literal argument after the expressions, e.g. a window."""
+
+    name: str
+    type: Literal["int", "float"]
+    least: float = -math.inf
+    most: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator.
+
+    inputs: number of expressions; params: literals that follow them.
+    kernel, mode: ``module:function`` under ``factors.kernels`` and its variant.
+    least: observations that the statistic itself needs.
+    """
+
+    name: str
+    kind: Kind
+    inputs: int
+    doc: str
+    kernel: str
+    mode: int = 0
+    params: tuple[Param, ...] = ()
+    least: int = 1
+
+    @property
+    def signature(self) -> str:
+        names = ["x", "y", "z"][: self.inputs] + [p.name for p in self.params]
+        if self.kind == "window":
+            names.append("min_periods=…")
+        return f"{self.name}({', '.join(names)})"
+
+    def reach(self, params: tuple[float, ...]) -> int:
+        """Sessions before today that this operator looks at."""
+        if self.kind == "shift":
+            return int(params[0])
+        if self.kind == "window":
+            return int(params[0]) - 1
+        if self.kind == "decay":
+            return decay_length(params[0]) - 1
+        return 0
+
+
+def decay_length(span: float) -> int:
+    """Sessions of an exponential window whose dropped weight stays below ``DROPPED``.
+
+    ``span`` ≥ 1 is Qlib's (and pandas') span, α = 2 / (span + 1); in (0, 1) it is α itself.
+    """
+    keep = decay_keep(span)
+    return 1 if keep == 0 else math.ceil(math.log(DROPPED) / math.log(keep))
+
+
+def decay_keep(span: float) -> float:
+    """1 − α: weight of a session relative to the next one."""
+    alpha = 2.0 / (span + 1.0) if span >= 1 else span
+    return 1.0 - alpha
+
+
+_N = Param("n", "int", least=1)
+
+
+def _window(
+    name: str, doc: str, kernel: str, mode: int = 0, *, inputs: int = 1, least: int = 1,
+    extra: tuple[Param, ...] = (),
+) -> Operator:  # fmt: skip
+    return Operator(name, "window", inputs, doc, kernel, mode, (_N, *extra), least)
+
+
+def _element(name: str, inputs: int, doc: str) -> Operator:
+    return Operator(name, "element", inputs, doc, f"element:{name.lower()}")
+
+
+_TABLE = (
+    _element("Add", 2, "x + y"),
+    _element("Sub", 2, "x − y"),
+    _element("Mul", 2, "x × y"),
+    _element("Div", 2, "x / y; missing where y is 0"),
+    _element("Neg", 1, "−x"),
+    _element("Abs", 1, "absolute value"),
+    _element("Sign", 1, "−1, 0 or 1"),
+    _element("Log", 1, "natural logarithm; missing where x ≤ 0"),
+    _element("Power", 2, "x to the power of y"),
+    _element("Greater", 2, "the larger of x and y; missing if either is"),
+    _element("Less", 2, "the smaller of x and y; missing if either is"),
+    _element("Gt", 2, "1 where x > y"),
+    _element("Ge", 2, "1 where x ≥ y"),
+    _element("Lt", 2, "1 where x < y"),
+    _element("Le", 2, "1 where x ≤ y"),
+    _element("Eq", 2, "1 where x = y"),
+    _element("Ne", 2, "1 where x and y are both there and differ"),
+    _element("And", 2, "1 where both are true (not 0)"),
+    _element("Or", 2, "1 where one is true (not 0)"),
+    _element("Not", 1, "1 where x is false or missing"),
+    _element("If", 3, "y where x is true, z where it is false, missing where it is missing"),
+    Operator("Ref", "shift", 1, "x of n sessions ago", "shift:shift", 0, (_N,)),
+    Operator("Delta", "shift", 1, "x minus x of n sessions ago", "shift:shift", 1, (_N,)),
+    _window("Sum", "sum", "moments:sums", 0),
+    _window("Mean", "mean", "moments:sums", 1),
+    _window("Count", "number of observations; never missing", "moments:sums", 2),
+    _window("Var", "variance (n − 1)", "moments:spread", 0, least=2),
+    _window("Std", "standard deviation (n − 1)", "moments:spread", 1, least=2),
+    _window("Skew", "skewness, bias-corrected; missing if constant", "moments:shape", 0, least=3),
+    _window("Kurt", "excess kurtosis, bias-corrected; missing if constant", "moments:shape", 1, least=4),
+    _window("Max", "largest", "order:extremes", 0),
+    _window("Min", "smallest", "order:extremes", 1),
+    _window("IdxMax", "place in the window (1 = oldest session) of the first largest", "order:extremes", 2),
+    _window("IdxMin", "place in the window (1 = oldest session) of the first smallest", "order:extremes", 3),
+    _window("Quantile", "q-quantile, linear", "order:quantiles", extra=(Param("q", "float", 0, 1),)),
+    _window("Med", "median", "order:quantiles"),
+    _window("Mad", "mean absolute deviation from the mean", "order:deviations"),
+    _window("Rank", "rank of today in the window, average of ties, in (0, 1]", "order:ranks"),
+    _window("WMA", "mean with weights 1 (oldest session) … n (today)", "decay:linear"),
+    Operator("EMA", "decay", 1, "exponential mean of span n over a finite window", "decay:exponential", 0,
+             (Param("n", "float", least=0),)),
+    _window("Slope", "slope of x on the session number", "pairs:trend", 0, least=2),
+    _window("Rsquare", "R² of x on the session number; missing if constant", "pairs:trend", 1, least=2),
+    _window("Resi", "today's residual of x on the session number", "pairs:trend", 2, least=2),
+    _window("Corr", "correlation; missing if either is constant", "pairs:pair", 0, inputs=2, least=2),
+    _window("Cov", "covariance (n − 1)", "pairs:pair", 1, inputs=2, least=2),
+    _window("Beta", "slope of x on y", "pairs:pair", 2, inputs=2, least=2),
+    _window("BetaResi", "today's residual of x on y", "pairs:pair", 3, inputs=2, least=2),
+    _window("BetaStd", "standard deviation (n − 2) of the residuals of x on y", "pairs:pair", 4, inputs=2, least=3),
+    Operator("CSRank", "cross", 1, "rank among the names of the date, average of ties, in (0, 1]", "cross:by_date", 0),
+    Operator("CSZScore", "cross", 1, "z-score (n − 1) among the names of the date", "cross:by_date", 1),
+    Operator("CSDemean", "cross", 1, "x minus its mean over the names of the date", "cross:by_date", 2),
+    Operator("CSMean", "cross", 1, "mean over the names of the date, for every name", "cross:by_date", 3),
+)  # fmt: skip
+
+OPERATORS: Mapping[str, Operator] = MappingProxyType({o.name: o for o in _TABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A ``$field`` of the price panel. columns: what it needs of ``clean.prices``."""
+
+    name: str
+    columns: tuple[str, ...]
+    doc: str
+    expression: str | None = None
+
+
+_FIELDS = (
+    Field("close", ("tr_index",), "forward-chained total-return index"),
+    Field("open", ("open", "close", "tr_index"), "open on the scale of $close"),
+    Field("high", ("high", "close", "tr_index"), "high on the scale of $close"),
+    Field("low", ("low", "close", "tr_index"), "low on the scale of $close"),
+    Field("volume", ("volume", "split_index"), "volume in shares of the first bar's basis"),
+    Field("vwap", ("vwap",), "volume-weighted average price (no source gives it yet)"),
+    Field("raw_open", ("open",), "open as traded"),
+    Field("raw_high", ("high",), "high as traded"),
+    Field("raw_low", ("low",), "low as traded"),
+    Field("raw_close", ("close",), "close as traded"),
+    Field("raw_volume", ("volume",), "volume as traded"),
+    Field("dollar_volume", ("dollar_volume",), "close × volume, currency"),
+    Field("ret", ("tr_index",), "total return since the session before", "$close / Ref($close, 1) - 1"),
+    Field("market_ret", ("tr_index",), "mean $ret of the equities that have one on the date"),
+)  # fmt: skip
+
+FIELDS: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """``"; did you mean 'X'?"`` or an empty text."""
+    lower = {w.lower(): w for w in words}
+    found = get_close_matches(word.lower(), list(lower), n=1, cutoff=0.5)
+    return f"; did you mean {lower[found[0]]!r}?" if found else ""
