@@ -150,6 +150,12 @@ class State:
             )
 
 
+def needed_from(table: str, day: date, calendar: TradingCalendar) -> date | None:
+    """First date of ``table`` that judging ``day`` needs; None: all of it."""
+    sessions = INPUTS[table].sessions
+    return None if sessions is None else calendar.offset(day, -sessions)
+
+
 def gather(
     read: Read, *, dates: Sequence[date], calendar: TradingCalendar
 ) -> dict[str, pl.DataFrame]:
@@ -159,7 +165,7 @@ def gather(
         table: read(
             table,
             columns=list(need.columns),
-            start=None if need.sessions is None else calendar.offset(first, -need.sessions),
+            start=needed_from(table, first, calendar),
         )
         for table, need in INPUTS.items()
     }

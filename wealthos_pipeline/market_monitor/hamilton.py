@@ -14,7 +14,7 @@ import numpy as np
 ITERATIONS = 200
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def filtered(x: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     """P(state 1 | x up to and including t), from the stationary distribution before the first x.
 
@@ -35,7 +35,7 @@ def filtered(x: np.ndarray, parameters: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def log_likelihood(x: np.ndarray, parameters: np.ndarray) -> float:
     """Log-likelihood of ``x`` under ``parameters``."""
     m0, m1, v0, v1, p00, p11 = parameters
@@ -53,7 +53,7 @@ def log_likelihood(x: np.ndarray, parameters: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def fit(x: np.ndarray, iterations: int) -> np.ndarray:
     """Parameters after ``iterations`` of EM (Hamilton 1990), state 1 having the larger variance.
 

@@ -41,7 +41,7 @@ def rank(
     usable = predictions.drop_nulls("z")
     if usable.is_empty():
         return out.empty()
-    days = [usable["date"].max()] if dates is None else list(dates)
+    days = [usable.select(pl.col("date").max()).item()] if dates is None else list(dates)
     defined = {f.name: f for f in factors}
     symbols = _symbols(instruments)
     parts = []

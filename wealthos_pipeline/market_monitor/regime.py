@@ -20,6 +20,9 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 WINDOW: Final = 2520
 """Sessions of history for a fit."""
 
+LOOKBACK: Final = WINDOW + 255
+"""Sessions before ``start`` that the prices must reach: a window, a year, one return."""
+
 LEAST: Final = 504
 """Fewer returns in the window: the regime is unknown."""
 

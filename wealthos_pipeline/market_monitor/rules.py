@@ -252,14 +252,14 @@ def _factor_changes(state: State) -> Iterator[tuple[str, float, float, float]]:
     for (name,), every in rows.group_by("factor", maintain_order=True):
         universes = set(every["universe"])
         universe = "members" if "members" in universes else min(universes)
-        horizon = every["horizon"].max()
+        horizon = int(every.select(pl.col("horizon").max()).item())
         mine = every.filter((pl.col("universe") == universe) & (pl.col("horizon") == horizon))
         if mine.height < 4 * RECENT:
             continue
         factor = state.factors.get(str(name))
         ic = mine["rank_ic"].to_numpy() * (factor.direction if factor else 1)
-        old = mean_with_overlap(ic[:-RECENT], int(horizon))  # type: ignore[call-overload]
-        new = mean_with_overlap(ic[-RECENT:], int(horizon))  # type: ignore[call-overload]
+        old = mean_with_overlap(ic[:-RECENT], horizon)
+        new = mean_with_overlap(ic[-RECENT:], horizon)
         if old.t is None or old.mean is None or old.t < 2.0:
             continue
         if new.t is not None and new.mean is not None:
