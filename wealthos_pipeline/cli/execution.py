@@ -1,0 +1,122 @@
+"""Runs a job of the graph in this process, on the same instance that the UI shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wealthos_pipeline.cli.progress import StageDisplay
+from wealthos_pipeline.core.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.utils.config import Settings
+
+_DAGSTER_YAML = """\
+# Written by `wealthos`. Runs, events and schedules of this root are kept in this folder.
+telemetry:
+  enabled: false
+compute_logs:
+  # stages log to files with the run's id; capturing the terminal would cost two processes a step
+  module: dagster
+  class: NoOpComputeLogManager
+"""
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One job that came to its end."""
+
+    job: str
+    dagster_run_id: str
+    stages: tuple[str, ...]
+
+
+def dagster_home(root: Path) -> Path:
+    """``<root>/.dagster``, made with its configuration where it is missing."""
+    home = Path(root).resolve() / ".dagster"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        config = home / "dagster.yaml"
+        if not config.exists():
+            part = home / f"dagster.yaml.{os.getpid()}"
+            part.write_text(_DAGSTER_YAML, encoding="utf-8")
+            part.replace(config)
+    except OSError as error:
+        raise StorageError(
+            f"{home} cannot be written: {error.strerror}. Free some space, or choose a root "
+            "that you may write to with --root."
+        ) from error
+    return home
+
+
+def resource_config(
+    overrides: Mapping[str, Any], *, now: datetime | None = None, full: bool = False
+) -> dict[str, Any]:
+    """Configuration of the ``settings`` resource: what the command line says over other layers."""
+    body: dict[str, Any] = {"overrides_json": json.dumps(overrides, sort_keys=True, default=str)}
+    if now is not None:
+        body["now"] = now.isoformat()
+    if full:
+        body["full"] = True
+    return body
+
+
+def execute(
+    job: str,
+    settings: Settings,
+    overrides: Mapping[str, Any],
+    display: StageDisplay,
+    *,
+    now: datetime | None = None,
+    full: bool = False,
+    ops: Mapping[str, Any] | None = None,
+) -> Executed:
+    """Execute ``job`` to its end; whatever a stage raised is raised here as it was.
+
+    ``overrides`` are nested settings; ``root`` and ``reports`` are pinned to absolute paths, so
+    that the graph writes where this command was told to.
+    """
+    home = dagster_home(Path(settings.root))
+    os.environ["DAGSTER_HOME"] = str(home)
+    display.say("loading the graph")
+    import dagster as dg
+
+    from wealthos_pipeline.definitions import defs
+
+    try:
+        definition = defs.resolve_job_def(job)
+    except dg.DagsterInvariantViolationError:
+        names = sorted(j.name for j in defs.resolve_all_job_defs() if not j.name.startswith("__"))
+        raise ConfigError(f"no job called {job!r}; there are: {', '.join(names)}") from None
+    pinned = dict(overrides) | {
+        "root": str(Path(settings.root).resolve()),
+        "reports": str(Path(settings.reports).resolve()),
+    }
+    run_config: dict[str, Any] = {
+        "resources": {"settings": {"config": resource_config(pinned, now=now, full=full)}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    if ops:
+        run_config["ops"] = dict(ops)
+    display.say("starting", stages=len(definition.nodes))
+    run_id = str(uuid.uuid4())
+    with dg.DagsterInstance.get() as instance:
+        try:
+            definition.execute_in_process(
+                run_config=run_config,
+                instance=instance,
+                run_id=run_id,
+                tags={"wealthos/started_by": "command line"},
+                raise_on_error=True,
+            )
+        except dg.DagsterInvalidConfigError as error:
+            raise ConfigError(f"the job {job!r} refused its configuration: {error}") from error
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
+    return Executed(job, run_id, tuple(display.done))

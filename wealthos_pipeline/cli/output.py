@@ -1,0 +1,154 @@
+"""What the commands print: tables and facts for people, JSON for programs, errors once.
+
+On a terminal Rich draws; anywhere else lines are plain, complete and never wrapped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def out() -> Console:
+    """Standard output."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err() -> Console:
+    """Standard error: progress, hints, errors."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def error_line(message: str) -> None:
+    """One error: red, on standard error."""
+    first, _, rest = message.strip().partition("\n")
+    err().print(f"[bold red]error[/bold red] [red]{escape(first)}[/red]")
+    if rest:
+        err().print(escape(rest))
+
+
+def note(message: str) -> None:
+    """A quiet hint on standard error."""
+    err().print(f"[dim]{escape(message)}[/dim]")
+
+
+def emit(body: object) -> None:
+    """``body`` as JSON on standard output; what is not a number in JSON becomes null."""
+    sys.stdout.write(json.dumps(plain(body), indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """``value`` in JSON's types: dates as ISO text, NaN and infinities as null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Iterable):
+        return [plain(v) for v in value]
+    return str(value)
+
+
+def frame(
+    data: pl.DataFrame, *, title: str | None = None, formats: Mapping[str, str] | None = None
+) -> None:
+    """A Polars frame as a table; ``formats`` gives a format spec by column, e.g. ``.1%``."""
+    numbers = {c for c, t in data.schema.items() if t.is_numeric()}
+    rows = [
+        [cell(v, (formats or {}).get(c, "")) for c, v in zip(data.columns, row, strict=True)]
+        for row in data.rows()
+    ]
+    table(data.columns, rows, title=title, right=numbers)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str | None = None,
+    right: Iterable[str] = (),
+) -> None:
+    """Rows of text under headings; ``right`` names the columns aligned to the right."""
+    to_right = set(right)
+    if not sys.stdout.isatty():
+        sys.stdout.write(_aligned(columns, rows, to_right, title))
+        return
+    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for c in columns:
+        grid.add_column(c, justify="right" if c in to_right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(v) for v in row))
+    out().print(grid)
+
+
+def facts(pairs: Sequence[tuple[str, object]], *, title: str | None = None) -> None:
+    """Names and values, one a line."""
+    console = out()
+    if title:
+        console.print(f"[bold]{escape(title)}[/bold]")
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        console.print(f"  [dim]{escape(name.ljust(width))}[/dim]  {escape(cell(value))}")
+
+
+def cell(value: object, spec: str = "") -> str:
+    """One value as people write it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "–"
+        return format(value, spec or (".4g" if abs(value) < 1000 else ",.0f"))
+    if isinstance(value, int):
+        return format(value, spec or ",")
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
+
+
+def size(path: Path) -> str:
+    """Size of a file in words."""
+    n = float(path.stat().st_size)
+    for unit in ("B", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"
+
+
+def _aligned(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: set[str], title: str | None
+) -> str:
+    widths = [
+        max([len(c), *(len(row[i]) for row in rows)]) if rows else len(c)
+        for i, c in enumerate(columns)
+    ]
+    lines = [title] if title else []
+    for row in (columns, *rows):
+        cells = (
+            v.rjust(w) if c in right else v.ljust(w)
+            for c, v, w in zip(columns, row, widths, strict=True)
+        )
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"

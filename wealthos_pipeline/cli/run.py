@@ -1,0 +1,123 @@
+"""``wealthos run``: one pass over the whole graph."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wealthos_pipeline.cli import options
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.utils.config import Settings
+
+
+def run(
+    source: Annotated[
+        str | None, typer.Option("--source", help="sample, files, … (default: sample).")
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--path", help="Your panel of prices: Parquet or CSV.")
+    ] = None,
+    sectors: Annotated[
+        Path | None, typer.Option("--sectors", help="CSV: symbol, sector.")
+    ] = None,
+    membership: Annotated[
+        Path | None, typer.Option("--membership", help="CSV: ticker, start, end.")
+    ] = None,
+    rates: Annotated[
+        Path | None, typer.Option("--rates", help="CSV or folder: date, one column a tenor.")
+    ] = None,
+    vix: Annotated[Path | None, typer.Option("--vix", help="CSV: date, …, close.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="First session to use, e.g. 2010-01-04.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--end", help="Last session to use.")] = None,
+    job: Annotated[
+        str, typer.Option("--job", help="daily, retrain, backfill or report.")
+    ] = "daily",
+    now: Annotated[
+        str | None, typer.Option("--now", help="Pretend that it is this instant (ISO, UTC).")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Recompute everything, not only what is missing.")
+    ] = False,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run the whole graph: data in, report and warehouse out.
+
+    Only what is missing is computed. What was published before stays readable throughout; the new
+    run becomes visible at its very end.
+    """
+    from wealthos_pipeline.cli.published import calendar, day, instant
+
+    if path is not None and source is None:
+        source = "files"
+    overrides = options.flags(
+        root,
+        source={
+            "name": source,
+            "path": _absolute(path),
+            "sectors": _absolute(sectors),
+            "membership": _absolute(membership),
+            "rates": _absolute(rates),
+            "vix": _absolute(vix),
+        },
+        time={"start": day(start, "--start"), "end": day(end, "--end")},
+    )
+    from wealthos_pipeline.utils.config import load_settings
+
+    settings = load_settings(**overrides)
+    at = None if now is None else instant(now, calendar(settings))
+    _refuse_missing(settings)
+    summary = perform(job, settings, overrides, now=at, full=full, quiet=as_json)
+    if as_json:
+        from wealthos_pipeline.cli.output import emit
+
+        emit(summary)
+
+
+def perform(
+    job: str,
+    settings: Settings,
+    overrides: dict[str, Any],
+    *,
+    now: datetime | None,
+    full: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Execute ``job`` with progress, print what was made, and return it."""
+    import time
+
+    from wealthos_pipeline.cli.execution import execute
+    from wealthos_pipeline.cli.progress import StageDisplay
+    from wealthos_pipeline.cli.summary import collect, show
+
+    begun = time.monotonic()
+    with StageDisplay(f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet) as d:
+        execute(job, settings, overrides, d, now=now, full=full)
+    summary = collect(settings, job=job, seconds=time.monotonic() - begun)
+    if not quiet:
+        show(summary)
+    return summary
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.expanduser().resolve()
+
+
+def _refuse_missing(settings: Settings) -> None:
+    """ConfigError for every input file that is not there, before anything heavy is loaded."""
+    from wealthos_pipeline.core.errors import ConfigError
+
+    named = {n: getattr(settings.source, n) for n in ("path", "sectors", "membership", "rates", "vix")}
+    missing = [f"--{n} {p}" for n, p in named.items() if p is not None and not p.exists()]
+    if missing:
+        raise ConfigError(f"no such file: {'; '.join(missing)}. Check the path and try again.")
+    if settings.source.name == "files" and settings.source.path is None:
+        raise ConfigError(
+            "the source 'files' needs a panel: add --path PANEL (Parquet or CSV, wide or long)."
+        )

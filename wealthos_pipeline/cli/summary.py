@@ -1,0 +1,151 @@
+"""The end of a run: what was made, where it lies, what needs a look, what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from wealthos_pipeline.cli.output import out
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wealthos_pipeline.cli.published import Published
+    from wealthos_pipeline.utils.config import Settings
+
+
+def collect(settings: Settings, *, job: str, seconds: float) -> dict[str, Any]:
+    """What the last published run of the root holds, as plain data."""
+    from wealthos_pipeline.cli.published import open_last
+
+    run = open_last(settings)
+    manifest = run.manifest
+    return {
+        "run_id": manifest.run_id,
+        "job": job,
+        "source": manifest.source,
+        "as_of": manifest.as_of,
+        "seconds": round(seconds, 1),
+        "root": str(settings.root),
+        "made": _made(run),
+        "attention": _attention(run),
+        "places": {k: str(v) for k, v in places(settings).items() if v.exists()},
+    }
+
+
+def places(settings: Settings) -> dict[str, Path]:
+    """Where the things lie that people open; some may not exist."""
+    from wealthos_pipeline.utils.places import latest_report
+
+    report = latest_report(settings.reports)
+    found = {"warehouse": Path(settings.root) / "wealthos.duckdb", "lake": Path(settings.root) / "lake"}
+    if report is not None:
+        found = {"report": report} | found
+        mails = sorted(report.parent.glob("*.eml"))
+        if mails:
+            found["mail"] = mails[-1]
+    return found
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the summary for a person."""
+    console = out()
+    console.print()
+    console.print(
+        f"[bold green]Done[/bold green] in {summary['seconds']:.0f} s: "
+        f"{escape(summary['source'])} through [bold]{summary['as_of']}[/bold]"
+        f"  [dim]run {summary['run_id']}[/dim]"
+    )
+    for line in summary["made"]:
+        console.print(f"  {escape(line)}")
+    if summary["attention"]:
+        console.print("\n[bold yellow]Worth a look[/bold yellow]")
+        for line in summary["attention"]:
+            console.print(f"  {escape(line)}")
+    console.print("\n[bold]Where it lies[/bold]")
+    for name, path in summary["places"].items():
+        console.print(f"  {name:<10} {escape(_short(Path(path)))}")
+    console.print("\n[bold]Next[/bold]")
+    width = max(len(command) for command, _ in next_steps(summary))
+    for command, why in next_steps(summary):
+        console.print(f"  [cyan]{escape(command.ljust(width))}[/cyan]  [dim]{escape(why)}[/dim]")
+
+
+def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Commands to type next, complete with the root where it is not the default."""
+    root = "" if summary["root"] == "data" else f" --root {shlex.quote(summary['root'])}"
+    return [
+        (f"wealthos report --open{root}", "the page that goes out each morning"),
+        (f"wealthos backtest{root}", "how each mandate would have done, beside 1/N"),
+        (f'wealthos sql "from portfolio.nav limit 5"{root}', "ask the warehouse"),
+        (f"wealthos ui{root}", "the graph, its runs and checks"),
+    ]
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _made(run: Published) -> list[str]:
+    import polars as pl
+
+    lines = []
+    prices = run.read("clean.prices")
+    if prices.height:
+        lines.append(
+            f"{prices.height:,} bars of {prices['instrument_id'].n_unique()} instruments, "
+            f"{prices['date'].min()} to {prices['date'].max()}"
+        )
+    summary = run.read("factors.summary")
+    if summary.height:
+        lines.append(f"{summary['factor'].n_unique()} factors judged")
+    registry = run.read("models.registry")
+    if registry.height:
+        names = ", ".join(sorted(registry["model"].unique()))
+        lines.append(f"{registry.height} fits of {registry['model'].n_unique()} models ({names})")
+    trades = _latest_live(run.read("portfolio.trades"))
+    solves = _latest_live(run.read("portfolio.solves"))
+    if solves.height:
+        by = trades.group_by("mandate").len().sort("mandate") if trades.height else trades
+        told = ", ".join(f"{m}: {n}" for m, n in by.rows()) if trades.height else "no trades"
+        lines.append(f"{solves['mandate'].n_unique()} live mandates; trades {told}")
+    alerts = run.read("monitor.alerts")
+    if alerts.height:
+        today = alerts.filter(pl.col("date") == run.manifest.as_of)
+        lines.append(f"{today.height} alerts for {run.manifest.as_of}")
+    return lines
+
+
+def _attention(run: Published) -> list[str]:
+    import polars as pl
+
+    lines = []
+    quarantine = run.read("clean.quarantine")
+    if quarantine.height:
+        lines.append(f"{quarantine.height:,} raw rows in quarantine: `wealthos data quarantine`")
+    checks = run.read("meta.checks").filter(
+        (pl.col("run_id") == run.manifest.run_id) & ~pl.col("success")
+    )
+    if checks.height:
+        tables = ", ".join(sorted(checks["table"].unique()))
+        lines.append(f"{checks.height} data checks did not pass ({tables}): `wealthos data status`")
+    solves = _latest_live(run.read("portfolio.solves")).filter(
+        pl.col("status").is_in(["infeasible", "failed"])
+    )
+    for row in solves.iter_rows(named=True):
+        words = (row["message"] or row["status"]).strip().splitlines()
+        lines.append(f"mandate {row['mandate']}: {words[0]}")
+    return lines
+
+
+def _latest_live(frame: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    live = frame.filter(pl.col("run_kind") == "live")
+    return live.filter(pl.col("date") == live["date"].max()) if live.height else live
