@@ -25,4 +25,3 @@ def definitions() -> list[dg.AssetsDefinition]:
     )
     tables = [c.name for s in stages for c in s.contracts]
     return [*(s.asset() for s in stages), *publish.publication(tables)]
-

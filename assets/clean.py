@@ -124,7 +124,10 @@ def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
 
     folder = work.settings.portfolio.holdings or inputs_dir() / "holdings"
     read = room.read(
-        folder, work.session.lake.read("clean.instruments"), work.session.calendar, now=work.session.now
+        folder,
+        work.session.lake.read("clean.instruments"),
+        work.session.calendar,
+        now=work.session.now,
     )
     if work.start is not None:
         read = read.filter(pl.col("date") >= work.start)

@@ -58,7 +58,11 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         scores_table,
         group="factors",
         inputs=(*tables, "clean.membership", "clean.instruments", "clean.prices"),
-        definition=lambda s: (s.factors.winsor_mads, s.factors.min_names, s.factors.min_sector_names),
+        definition=lambda s: (
+            s.factors.winsor_mads,
+            s.factors.min_names,
+            s.factors.min_sector_names,
+        ),
         rooms=("factors/transforms.py", "data/processors/membership.py"),
     )
     def scores(work: Work) -> Mapping[str, pl.DataFrame]:
@@ -69,7 +73,9 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         values = universe.select("date", "instrument_id").sort("date", "instrument_id")
         for table in tables:
             part = work.read(table, back=0)
-            values = values.join(part, on=["date", "instrument_id"], how="left", maintain_order="left")
+            values = values.join(
+                part, on=["date", "instrument_id"], how="left", maintain_order="left"
+            )
         out = transforms.scores(
             values,
             universe,
@@ -128,5 +134,3 @@ def _score_stages(library: Library) -> Sequence[Stage]:
 def stages(library: Library) -> tuple[Stage, ...]:
     """All factor stages of a library."""
     return (*(_family_stage(f) for f in library.families()), *_score_stages(library))
-
-

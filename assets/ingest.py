@@ -43,7 +43,13 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
     session, time = work.session, work.settings.time
     since = _since(work)
     fetched = session.source.fetch(
-        Request(start=time.start, end=time.end, now=work.session.now, calendar=session.calendar, since=since)
+        Request(
+            start=time.start,
+            end=time.end,
+            now=work.session.now,
+            calendar=session.calendar,
+            since=since,
+        )
     )
     log = get_logger("ingest")
     for symbol, reason in fetched.failures.iter_rows():

@@ -22,15 +22,19 @@ _OWNER = "team:portfolio"
 )
 def regime(work: Work) -> Mapping[str, pl.DataFrame]:
     """Filtered probability of the turbulent regime, parameters from the past only."""
+    from wealthos_pipeline.data.processors import membership
     from wealthos_pipeline.market_monitor import regime as room
 
-    back = room.LOOKBACK
-    returns = room.market_returns(
-        work.prices(back=back, columns=["instrument_id", "date", "slot", "tr_index"]),
-        work.universe(back=back),
-        work.session.calendar,
+    calendar, lake = work.session.calendar, work.session.lake
+    since = None if work.start is None else room.needed_from(calendar, work.start)
+    columns = ["instrument_id", "date", "slot", "tr_index"]
+    prices = lake.read("clean.prices", start=since, columns=columns)
+    prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
+    universe = membership.universe(
+        prices.select("date", "instrument_id"), lake.read("clean.membership")
     )
-    return {"monitor.regime": room.filtered(returns, work.session.calendar, start=work.start)}
+    returns = room.market_returns(prices, universe=universe)
+    return {"monitor.regime": room.filtered(returns, calendar, start=work.start)}
 
 
 @stage(
@@ -46,7 +50,6 @@ def signals(work: Work) -> Mapping[str, pl.DataFrame]:
 
     found = scanner.scan(
         work.prices(back=scanner.LOOKBACK),
-        work.session.calendar,
         universe=work.universe(back=0),
         start=work.start,
     )
@@ -56,10 +59,10 @@ def signals(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("monitor.opportunities"),
     group="monitor",
-    inputs=("models.predictions", "models.evaluation", "monitor.signals"),
-    definition=lambda s: s.models.horizon,
+    inputs=("models.predictions", "models.evaluation", "factors.scores_equity"),
     rooms=("market_monitor/opportunity.py",),
     owner=_OWNER,
+    latest_only={"monitor.opportunities": None},
 )
 def opportunities(work: Work) -> Mapping[str, pl.DataFrame]:
     """Names ranked by the models' scores, with what speaks for and against each."""
@@ -68,11 +71,12 @@ def opportunities(work: Work) -> Mapping[str, pl.DataFrame]:
     lake, end = work.session.lake, work.end
     ranked = opportunity.rank(
         lake.read("models.predictions", start=end),
-        lake.read("models.evaluation"),
-        lake.read("monitor.signals", start=end),
-        lake.read("clean.instruments"),
-        date=end,
-        horizon=work.settings.models.horizon,
+        lake.read("factors.scores_equity", start=end),
+        calendar=work.session.calendar,
+        evaluation=lake.read("models.evaluation"),
+        factors=tuple(work.session.library.factors.values()),
+        instruments=lake.read("clean.instruments"),
+        dates=[end],
     )
     return {"monitor.opportunities": ranked}
 

@@ -33,22 +33,29 @@ def _mandate_files(settings: Settings) -> list[tuple[str, str]]:
     contract("portfolio.risk_factors"),
     group="portfolio",
     inputs=("clean.prices", "clean.membership"),
-    definition=lambda s: s.portfolio.model_dump(include={"risk_sessions", "risk_half_life", "risk_factors"}),
+    definition=lambda s: s.portfolio.model_dump(
+        include={"risk_sessions", "risk_half_life", "risk_factors"}
+    ),
     rooms=("portfolio/risk.py",),
+    snap="month",
     owner="team:portfolio",
 )
 def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
     """Statistical factor risk model (B, F, D) at each month end and at the latest session."""
     from wealthos_pipeline.portfolio import risk
 
-    exposures, factors = risk.estimate_all(
-        work.prices(back=work.settings.portfolio.risk_sessions + 5, columns=_PRICES),
-        work.universe(back=work.settings.portfolio.risk_sessions + 5),
-        work.session.calendar,
+    back = work.settings.portfolio.risk_sessions + 5
+    bars = work.prices(back=back, columns=_PRICES)
+    calendar = work.session.calendar
+    start = work.start or bars["date"].min()
+    models = risk.estimate(
+        bars,
+        work.universe(back=back),
+        [] if start is None else risk.estimation_dates(calendar, start, work.end),
+        calendar,
         work.settings.portfolio,
-        start=work.start,
-        end=work.end,
     )
+    exposures, factors = risk.to_frames(models.values())
     return {"portfolio.risk_exposures": exposures, "portfolio.risk_factors": factors}
 
 
@@ -65,13 +72,18 @@ def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
         "portfolio.risk_exposures",
         "portfolio.risk_factors",
     ),
-    definition=lambda s: (_mandate_files(s), s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"})),
+    definition=lambda s: (
+        _mandate_files(s),
+        s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"}),
+    ),
     rooms=("portfolio",),
     kinds=("cvxpy", "deltalake"),
     owner="team:portfolio",
     checked=("portfolio.targets", "portfolio.nav"),
     plots={"portfolio.nav": "nav"},
-    latest_only={f"portfolio.{name}": ("run_kind", "live") for name in ("targets", "solves", "trades")},
+    latest_only={
+        f"portfolio.{name}": ("run_kind", "live") for name in ("targets", "solves", "trades")
+    },
 )
 def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
     """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
@@ -114,15 +126,19 @@ def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     from wealthos_pipeline.portfolio import performance
 
     lake = work.session.lake
-    forecasts, outcomes = performance.var_forecasts(
+    made = performance.var_forecasts(
         lake.read("portfolio.positions"),
-        lake.read("portfolio.nav", start=work.back(1)),
+        lake.read("portfolio.nav", start=work.back(2)),
         work.prices(back=work.settings.portfolio.var_sessions + 5, columns=_PRICES),
         work.session.calendar,
         work.settings.portfolio,
         start=work.start,
+        end=work.end,
     )
-    return {"portfolio.risk": forecasts, "portfolio.risk_outcomes": outcomes}
+    outcomes = made.outcomes
+    if work.start is not None:
+        outcomes = outcomes.filter(pl.col("date") >= work.start)
+    return {"portfolio.risk": made.risk, "portfolio.risk_outcomes": outcomes}
 
 
 @stage(

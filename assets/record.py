@@ -9,9 +9,16 @@ import polars as pl
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 
-_ISSUED = ("models.predictions", "portfolio.targets", "portfolio.trades", "portfolio.risk", "monitor.alerts")
+_ISSUED = (
+    "models.predictions",
+    "portfolio.targets",
+    "portfolio.trades",
+    "portfolio.risk",
+    "monitor.alerts",
+)
 _JUDGED = (
-    "portfolio.nav", "portfolio.risk", "portfolio.risk_outcomes", "portfolio.solves", "portfolio.targets",
+    "portfolio.nav",
+    "portfolio.risk", "portfolio.risk_outcomes", "portfolio.solves", "portfolio.targets",
     "factors.performance", "models.evaluation", "monitor.regime", "clean.quarantine", "clean.prices",
 )  # fmt: skip
 
@@ -32,7 +39,11 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
         "meta.coverage": room.coverage(
             work.read("clean.prices", back=0, columns=["date", "instrument_id"]),
             work.read("clean.instruments"),
-            {"factors.scores_equity": work.read("factors.scores_equity", back=0, columns=["date", "instrument_id"])},
+            {
+                "factors.scores_equity": work.read(
+                    "factors.scores_equity", back=0, columns=["date", "instrument_id"]
+                )
+            },
             start=work.start,
         )
     }
@@ -44,13 +55,14 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
     inputs=(*_JUDGED, "meta.coverage"),
     rooms=("market_monitor/alerts.py", "market_monitor/evidence.py"),
     owner="team:portfolio",
+    latest_only={"monitor.alerts": None},
 )
 def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
     """What a person should look at on the latest session, with severity and one sentence each."""
     from wealthos_pipeline.market_monitor import alerts as room
 
     session = work.session
-    frames = {name: session.lake.read(name, start=room.needed_from(name, work.end, session.calendar)) for name in room.INPUTS if name != "meta.checks"}
+    frames = room.gather(session.lake.read, dates=[work.end], calendar=session.calendar)
     if session.checks:
         frames["meta.checks"] = pl.concat(session.checks)
     found = room.evaluate(
@@ -116,7 +128,10 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
             factors=tuple(session.library.factors.values()),
             missing=session.library.missing_reasons(
                 work.session.lake.read("clean.prices", start=work.end, end=work.end),
-                session.lake.scan("clean.series", columns=["series"]).unique().collect()["series"].to_list(),
+                session.lake.scan("clean.series", columns=["series"])
+                .unique()
+                .collect()["series"]
+                .to_list(),
                 session.source.info(),
             ),
             info=session.source.info(),

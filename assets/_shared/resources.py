@@ -84,7 +84,9 @@ class SessionResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 @contextmanager
-def open_session(settings: Settings, *, now: datetime, run_id: str | None = None, **more: Any) -> Iterator[Session]:
+def open_session(
+    settings: Settings, *, now: datetime, run_id: str | None = None, **more: Any
+) -> Iterator[Session]:
     """A writer's session under ``settings.root``; LockedError if another run holds it."""
     from wealthos_pipeline import factors
     from wealthos_pipeline.data.processors.calendar import TradingCalendar

@@ -64,7 +64,12 @@ class Work:
         return None if self.start is None else self.session.calendar.offset(self.start, -sessions)
 
     def read(
-        self, table: str, *, back: int | None = None, columns: Sequence[str] | None = None, **more: Any
+        self,
+        table: str,
+        *,
+        back: int | None = None,
+        columns: Sequence[str] | None = None,
+        **more: Any,
     ) -> pl.DataFrame:
         """Rows of ``table`` from ``back`` sessions before ``start`` on; all of it without ``back``."""
         start = None if back is None else self.back(back)
@@ -81,7 +86,12 @@ class Work:
     def equities(self) -> list[str]:
         """Identities of all equities."""
         frame = self.session.lake.read("clean.instruments")
-        return frame.filter(pl.col("asset_class") == "equity")["instrument_id"].unique().sort().to_list()
+        return (
+            frame.filter(pl.col("asset_class") == "equity")["instrument_id"]
+            .unique()
+            .sort()
+            .to_list()
+        )
 
     def universe(self, *, back: int | None = None) -> pl.DataFrame:
         """``date, instrument_id`` of the members at the date."""
@@ -110,8 +120,9 @@ class Stage:
     owner: str
     checked: tuple[str, ...]
     plots: Mapping[str, str]
-    latest_only: Mapping[str, tuple[str, str]]
+    latest_only: Mapping[str, tuple[str, str] | None]
     always: bool
+    snap: str
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
@@ -129,6 +140,7 @@ class Stage:
             session.run.done(plan)
             _LOG.info("unchanged", extra={**extra, "seconds": time.perf_counter() - started})
             for contract in self.contracts:
+                yield from self._idle_checks(contract)
                 yield dg.MaterializeResult(
                     asset_key(contract.name),
                     metadata={"state": "unchanged", **self._counts(session, contract.name)},
@@ -155,7 +167,12 @@ class Stage:
         for contract in self.contracts:
             frame = frames.get(contract.name)
             if frame is None:
-                results.append(dg.MaterializeResult(asset_key(contract.name), metadata={"state": "nothing to write"}))
+                yield from self._idle_checks(contract)
+                results.append(
+                    dg.MaterializeResult(
+                        asset_key(contract.name), metadata={"state": "nothing to write"}
+                    )
+                )
                 continue
             write = self._write(session, contract, frame, work.start)
             rows += frame.height
@@ -173,6 +190,18 @@ class Stage:
         )
         yield from results
 
+    def _idle_checks(self, contract: TableContract) -> Iterator[dg.AssetCheckResult]:
+        from wealthos_pipeline.utils import validation
+
+        if contract.name in self.checked:
+            for name, _, _ in validation.declared(contract):
+                yield dg.AssetCheckResult(
+                    asset_key=asset_key(contract.name),
+                    check_name=name,
+                    passed=True,
+                    metadata={"rows": 0, "note": "no new rows since it last passed"},
+                )
+
     def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         contracts = {c.name: c for c in self.contracts}
         return {name: contracts[name].conform(frame) for name, frame in frames.items()}
@@ -180,12 +209,22 @@ class Stage:
     def _start(self, session: Session, plan: Any) -> date | None:
         if plan.full or session.full:
             return session.from_date if not session.full and session.from_date else None
-        dirty = min((d for d in (plan.dirty_from, session.from_date) if d is not None), default=None)
+        dirty = min(
+            (d for d in (plan.dirty_from, session.from_date) if d is not None), default=None
+        )
         if dirty is None or dirty == date.min:
             return None
-        return session.calendar.offset(dirty, -self.reach(session.settings))
+        start = session.calendar.offset(dirty, -self.reach(session.settings))
+        if self.snap == "month":
+            first = start.replace(day=1)
+            start = (
+                first if session.calendar.is_session(first) else session.calendar.offset(first, 1)
+            )
+        return start
 
-    def _write(self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None) -> Any:
+    def _write(
+        self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None
+    ) -> Any:
         lake = session.lake
         if contract.append_only:
             return lake.append(contract.name, frame)
@@ -199,10 +238,11 @@ class Stage:
         self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None
     ) -> tuple[pl.DataFrame, date | None]:
         """Rows of a kind that exist for the latest date only: drop those of earlier dates."""
-        column, value = self.latest_only[contract.name]
+        kind = self.latest_only[contract.name]
         day = contract.date_column
-        if start is None or day is None:
-            return frame, start
+        if kind is None or start is None or day is None:
+            return frame, None
+        column, value = kind
         old = session.lake.scan(contract.name, end=session.calendar.offset(start, -1))
         stale = old.filter(pl.col(column) == value).select(pl.col(day).min()).collect().item()
         if stale is None:
@@ -231,7 +271,9 @@ class Stage:
         column = self.plots.get(contract.name)
         if column and frame.height and contract.date_column:
             by_date = (
-                frame.group_by(contract.date_column).agg(pl.col(column).mean()).sort(contract.date_column)
+                frame.group_by(contract.date_column)
+                .agg(pl.col(column).mean())
+                .sort(contract.date_column)
             )
             days = by_date[contract.date_column]
             line = sparkline(by_date[column].cast(pl.Float64).to_list())
@@ -262,7 +304,9 @@ class Stage:
                 for c in self.contracts
             ],
             check_specs=[
-                dg.AssetCheckSpec(name, asset=asset_key(c.name), description=words, blocking=blocking)
+                dg.AssetCheckSpec(
+                    name, asset=asset_key(c.name), description=words, blocking=blocking
+                )
                 for c in self.contracts
                 if c.name in self.checked
                 for name, words, blocking in validation.declared(c)
@@ -278,7 +322,11 @@ def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg
     from wealthos_pipeline.utils import validation
 
     for row in checks.iter_rows(named=True):
-        severity = dg.AssetCheckSeverity.ERROR if row["severity"] == "error" else dg.AssetCheckSeverity.WARN
+        severity = (
+            dg.AssetCheckSeverity.ERROR
+            if row["severity"] == "error"
+            else dg.AssetCheckSeverity.WARN
+        )
         yield dg.AssetCheckResult(
             asset_key=asset_key(contract.name),
             check_name=validation.check_name(row["check"], row["column"]),
@@ -303,8 +351,9 @@ def stage(
     owner: str = "team:research",
     checked: Sequence[str] = (),
     plots: Mapping[str, str] | None = None,
-    latest_only: Mapping[str, tuple[str, str]] | None = None,
+    latest_only: Mapping[str, tuple[str, str] | None] | None = None,
     always: bool = False,
+    snap: str = "",
     name: str | None = None,
 ) -> Callable[[Compute], Stage]:
     """Declare a stage.
@@ -313,7 +362,8 @@ def stage(
     rooms: parts of the library whose source changes its numbers. reach: sessions before the first
     dirty date that can still change. checked: tables validated before they are written.
     plots: table → column averaged by date for a sparkline. latest_only: table → (column, value)
-    whose rows exist for the latest date only. always: run even if no input changed.
+    whose rows exist for the latest date only (None: the whole table). snap: the first date to
+    compute is moved back to the first session of its month. always: run even if no input changed.
     """
 
     def declare(compute: Compute) -> Stage:
@@ -332,6 +382,7 @@ def stage(
             plots or {},
             latest_only or {},
             always,
+            snap,
         )
 
     return declare
