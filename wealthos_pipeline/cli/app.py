@@ -26,12 +26,14 @@ from wealthos_pipeline.cli import (
     options,
     portfolio,
     report,
-    run as run_,
     runs,
     serve,
     sql,
     ui,
     warehouse,
+)
+from wealthos_pipeline.cli import (
+    run as run_,
 )
 from wealthos_pipeline.cli.output import error_line
 from wealthos_pipeline.core.errors import WealthOSError

@@ -10,7 +10,9 @@ from wealthos_pipeline.cli import options
 
 
 def diff(
-    run_a: Annotated[str, typer.Argument(help="Run id, its beginning, last or previous.")] = "previous",
+    run_a: Annotated[
+        str, typer.Argument(help="Run id, its beginning, last or previous.")
+    ] = "previous",
     run_b: Annotated[str, typer.Argument(help="The later run.")] = "last",
     root: options.Root = None,
     as_json: options.AsJson = False,

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.utils.names import close
 
 if TYPE_CHECKING:
     from wealthos_pipeline.data.storage.manifest import Manifest
-
-
-def close(name: str, known: Iterable[str], n: int = 5) -> list[str]:
-    """Known names that resemble ``name``, best first, letter case ignored."""
-    by_fold = {k.casefold(): k for k in sorted(set(known))}
-    folded = name.casefold()
-    near = difflib.get_close_matches(folded, by_fold, n=n, cutoff=0.5)
-    begin = [k for k in by_fold if k.startswith(folded) and k not in near]
-    return [by_fold[k] for k in [*near, *begin][:n]]
 
 
 def find(kind: str, name: str, known: Iterable[str], hint: str) -> str:
@@ -51,6 +42,8 @@ def find_run(name: str, history: Iterable[Manifest]) -> Manifest:
         return begin[0]
     if len(begin) > 1:
         ids = ", ".join(m.run_id for m in begin[:5])
-        raise ConfigError(f"{name!r} is the beginning of {len(begin)} runs: {ids}. Write more of it.")
+        raise ConfigError(
+            f"{name!r} is the beginning of {len(begin)} runs: {ids}. Write more of it."
+        )
     found = find("run", name, [m.run_id for m in runs], "wealthos runs")
     return next(m for m in runs if m.run_id == found)

@@ -21,9 +21,7 @@ def run(
     path: Annotated[
         Path | None, typer.Option("--path", help="Your panel of prices: Parquet or CSV.")
     ] = None,
-    sectors: Annotated[
-        Path | None, typer.Option("--sectors", help="CSV: symbol, sector.")
-    ] = None,
+    sectors: Annotated[Path | None, typer.Option("--sectors", help="CSV: symbol, sector.")] = None,
     membership: Annotated[
         Path | None, typer.Option("--membership", help="CSV: ticker, start, end.")
     ] = None,
@@ -97,7 +95,9 @@ def perform(
     from wealthos_pipeline.cli.summary import collect, show
 
     begun = time.monotonic()
-    with StageDisplay(f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet) as d:
+    with StageDisplay(
+        f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet
+    ) as d:
         execute(job, settings, overrides, d, now=now, full=full)
     summary = collect(settings, job=job, seconds=time.monotonic() - begun)
     if not quiet:
@@ -113,7 +113,9 @@ def _refuse_missing(settings: Settings) -> None:
     """ConfigError for every input file that is not there, before anything heavy is loaded."""
     from wealthos_pipeline.core.errors import ConfigError
 
-    named = {n: getattr(settings.source, n) for n in ("path", "sectors", "membership", "rates", "vix")}
+    named = {
+        n: getattr(settings.source, n) for n in ("path", "sectors", "membership", "rates", "vix")
+    }
     missing = [f"--{n} {p}" for n, p in named.items() if p is not None and not p.exists()]
     if missing:
         raise ConfigError(f"no such file: {'; '.join(missing)}. Check the path and try again.")

@@ -27,4 +27,6 @@ def serve(
     from wealthos_pipeline.api import create_app
 
     note(f"http://{HOST}:{port}/docs describes the service; Ctrl-C ends it")
-    uvicorn.run(create_app(settings), host=HOST, port=port, log_level="warning", server_header=False)
+    uvicorn.run(
+        create_app(settings), host=HOST, port=port, log_level="warning", server_header=False
+    )

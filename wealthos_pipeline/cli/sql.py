@@ -28,15 +28,22 @@ class Format(StrEnum):
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help='SQL, e.g. "from portfolio.nav limit 5"; - reads it.')],
-    format_: Annotated[Format, typer.Option("--format", "-f", help="How to print rows.")] = Format.table,
+    query: Annotated[
+        str, typer.Argument(help='SQL, e.g. "from portfolio.nav limit 5"; - reads it.')
+    ],
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="How to print rows.")
+    ] = Format.table,
     as_of: Annotated[
-        str | None, typer.Option("--as-of", help="Answer as it was known then: a day or an instant.")
+        str | None,
+        typer.Option("--as-of", help="Answer as it was known then: a day or an instant."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file.", dir_okay=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Most rows to give.")] = 1_000_000,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Most rows to give.")
+    ] = 1_000_000,
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -106,7 +113,9 @@ def query_as_of(run: Published, query: str, at: datetime, limit: int) -> pl.Data
         except duckdb.Error as error:
             raise ConfigError(f"the query cannot be read: {error}") from None
         for name in named:
-            table = find("table", name.replace('"', ""), run.snapshot.tables(), "wealthos data status")
+            table = find(
+                "table", name.replace('"', ""), run.snapshot.tables(), "wealthos data status"
+            )
             schema, short = table.split(".", 1)
             memory.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
             rows = run.snapshot.read(table, as_of=at)

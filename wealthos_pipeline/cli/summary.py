@@ -41,7 +41,10 @@ def places(settings: Settings) -> dict[str, Path]:
     from wealthos_pipeline.utils.places import latest_report
 
     report = latest_report(settings.reports)
-    found = {"warehouse": Path(settings.root) / "wealthos.duckdb", "lake": Path(settings.root) / "lake"}
+    found = {
+        "warehouse": Path(settings.root) / "wealthos.duckdb",
+        "lake": Path(settings.root) / "lake",
+    }
     if report is not None:
         found = {"report": report} | found
         mails = sorted(report.parent.glob("*.eml"))

@@ -116,7 +116,9 @@ def writable(root: Path) -> Check:
     """Whether the root can be written to."""
     place = _existing(root)
     if os.access(place, os.W_OK):
-        return Check("root", "ok", str(root) if root.exists() else f"{root} (made by the first run)")
+        return Check(
+            "root", "ok", str(root) if root.exists() else f"{root} (made by the first run)"
+        )
     return Check("root", "fail", f"{place} cannot be written", "choose another with --root")
 
 
@@ -141,7 +143,8 @@ def origins(flags: Mapping[str, Any], settings: Settings) -> list[Origin]:
         ("wealthos.toml", dict(TomlConfigSettingsSource(Settings)())),
     )
     return [
-        Origin(".".join(path), _words(value), _layer(path, layers)) for path, value in _leaves(settings)
+        Origin(".".join(path), _words(value), _layer(path, layers))
+        for path, value in _leaves(settings)
     ]
 
 
