@@ -41,13 +41,19 @@ class Mandate(BaseModel):
     Weights are fractions of net asset value; turnover is one-way per rebalance
     (half the sum of absolute weight changes); ``holding_period_days`` is H of DESIGN §11, in
     sessions; ``risk_aversion`` is γ over the horizon; volatilities are annualised (252).
+
+    Weights sum to ``budget − cash_buffer``. ``max_turnover`` does not apply to the first purchase,
+    and what must go because it left the universe (and its replacement) comes on top of it.
+    ``sector_max_weight`` caps every known sector; names without one are not capped by it.
+    ``live: false`` is backtested only: no trades are proposed for it. ``equal_weight`` is 1/N, the
+    benchmark's own rule.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
-    objective: Literal["mean_variance", "min_variance"] = "mean_variance"
+    objective: Literal["mean_variance", "min_variance", "equal_weight"] = "mean_variance"
     universe: str = "default"
     model: str = "ridge"
     base_currency: str = "USD"

@@ -404,7 +404,7 @@ PORTFOLIO = (
         (
             *_RUN,
             _C("date", "date", "decision date"),
-            _C("status", "str", "optimal, infeasible, held (no solve) or failed"),
+            _C("status", "str", "optimal, rule (1/N, no solve), infeasible, held (no solve) or failed"),
             _C("objective", "f64", "value of the objective", "", True),
             _C("violation", "f64", "largest constraint violation", "", True),
             _C("gap", "f64", "duality gap", "", True),

@@ -4,13 +4,100 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.utils.config import inputs_dir
+
+RESERVED = ("equal_weight", "cash")
+"""Names that the pipeline uses itself: the benchmark, and money among the holdings."""
 
 
 def load(folder: Path | None = None) -> list[Mandate]:
-    """Every ``*.yaml`` of ``folder`` (None: ``data/inputs/mandates``), sorted by name.
+    """Every ``*.yaml`` and ``*.yml`` of ``folder`` (None: ``data/inputs/mandates``), by name.
 
-    Raises ConfigError with every fault of every file: unreadable YAML, unknown keys, values out
-    of range, bounds that cross, a name used twice or reserved (``equal_weight``).
+    A folder without files gives an empty list. Raises ConfigError with every fault of every file:
+    unreadable YAML, unknown keys, values out of range, bounds that cross, a name used twice or
+    reserved; and when the folder is not there.
     """
-    raise NotImplementedError
+    folder = inputs_dir() / "mandates" if folder is None else folder
+    if not folder.is_dir():
+        raise ConfigError(
+            f"the folder of mandates {folder} does not exist; make it and put one YAML file a "
+            "mandate into it, or set portfolio.mandates"
+        )
+    faults: list[str] = []
+    found: dict[str, tuple[str, Mandate]] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        mandate, wrong = _read(path)
+        faults += [f"{path.name}: {fault}" for fault in wrong]
+        if mandate is None:
+            continue
+        if mandate.name in found:
+            faults.append(
+                f"{path.name}: name {mandate.name!r} is already used by "
+                f"{found[mandate.name][0]}; give each mandate its own"
+            )
+        else:
+            found[mandate.name] = (path.name, mandate)
+    if faults:
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        raise ConfigError(f"the mandates in {folder} cannot be used:\n{lines}")
+    return [mandate for _, (_, mandate) in sorted(found.items())]
+
+
+def _read(path: Path) -> tuple[Mandate | None, list[str]]:
+    """The mandate of one file, or everything that is wrong with it."""
+    import yaml
+
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return None, [f"is not readable as YAML: {' '.join(str(error).split())}"]
+    if not isinstance(body, dict):
+        found = "is empty" if body is None else f"holds a {type(body).__name__}"
+        return None, [f"{found}; expected keys such as name, title, objective, max_weight"]
+    try:
+        mandate = Mandate.model_validate(body)
+    except ValidationError as error:
+        return None, [_words(e) for e in error.errors(include_url=False, include_context=False)]
+    return mandate, _contradictions(mandate)
+
+
+def _words(error: object) -> str:
+    e = dict(error)  # type: ignore[call-overload]
+    where = ".".join(str(part) for part in e["loc"])
+    if e["type"] == "extra_forbidden":
+        return f"unknown key {where!r}; known: {', '.join(sorted(Mandate.model_fields))}"
+    if e["type"] == "missing":
+        return f"key {where!r} is missing"
+    return f"{where or 'the mandate'}: {e['msg']} (found {e['input']!r})" if where else e["msg"]
+
+
+def _contradictions(mandate: Mandate) -> list[str]:
+    """Faults that can be seen without a universe."""
+    faults = []
+    if mandate.name in RESERVED:
+        faults.append(f"name {mandate.name!r} is reserved; choose another")
+    if mandate.objective == "equal_weight":
+        faults.append("objective 'equal_weight' is the benchmark's; it runs without a file")
+    if mandate.long_only and mandate.min_weight is not None and mandate.min_weight < 0:
+        faults.append(
+            f"long_only with min_weight {mandate.min_weight}: set long_only to false or raise it"
+        )
+    if mandate.cash_buffer >= mandate.budget:
+        faults.append(
+            f"cash_buffer {mandate.cash_buffer} leaves nothing of budget {mandate.budget}"
+        )
+    names = [g.name for g in mandate.groups]
+    for group in mandate.groups:
+        if (group.sector is None) == (not group.symbols):
+            faults.append(f"group {group.name!r} needs a sector or symbols, and not both")
+        if group.min_weight is None and group.max_weight is None:
+            faults.append(f"group {group.name!r} has neither min_weight nor max_weight")
+        if names.count(group.name) > 1:
+            faults.append(f"group {group.name!r} is there twice")
+        if None not in (lo := group.min_weight, hi := group.max_weight) and lo > hi:  # type: ignore[operator]
+            faults.append(f"group {group.name!r}: min_weight {lo} is above max_weight {hi}")
+    return faults

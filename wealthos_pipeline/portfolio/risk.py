@@ -119,20 +119,191 @@ def estimate(
     calendar: TradingCalendar,
     settings: PortfolioSettings,
 ) -> dict[date, RiskModel]:
-    """Risk models at ``dates``; a date at which fewer than one name qualifies is left out.
+    """Risk models at ``dates``; a date at which no name qualifies is left out.
 
-    prices: ``clean.prices`` rows reaching ``risk_sessions`` sessions before the first date.
+    prices: ``clean.prices`` rows reaching ``risk_sessions`` + 1 sessions before the first date.
     universe: ``date, instrument_id``. A name counts at t if it was a member on any date in the
     trailing window: what was just removed may still be held, and its risk is needed to sell it.
     """
-    raise NotImplementedError
+    from threadpoolctl import threadpool_limits
+
+    panel = build(prices, calendar, ids=universe["instrument_id"].unique())
+    returns, member = _returns(panel), membership_matrix(panel, universe, calendar)
+    S = settings.risk_sessions
+    out: dict[date, RiskModel] = {}
+    with threadpool_limits(1, user_api="blas"):
+        for day in sorted(set(dates)):
+            last = panel.row(calendar.slot(day))
+            if not 0 <= last < len(panel.dates):
+                continue
+            first = max(last - S + 1, 0)
+            counts = np.isfinite(returns[first : last + 1]).sum(axis=0)
+            chosen = np.flatnonzero(
+                member[first : last + 1].any(axis=0) & (counts >= MIN_COVERAGE * S)
+            )
+            if not len(chosen):
+                continue
+            window = np.full((S, len(chosen)), np.nan)
+            window[S - (last + 1 - first) :] = returns[first : last + 1].take(chosen, axis=1)
+            names = tuple(panel.ids[i] for i in chosen)
+            out[day] = from_returns(window, names, day, settings)
+    return out
+
+
+def from_returns(
+    window: Floats, ids: Sequence[str], day: date, settings: PortfolioSettings
+) -> RiskModel:
+    """The risk model of one window of daily returns.
+
+    window: sessions × names, oldest first, NaN where there is no return; names as in ``ids``.
+    Call it under ``threadpool_limits(1)`` where the bits matter.
+    """
+    from scipy.linalg import eigh
+
+    S, n = window.shape
+    weight = 0.5 ** (np.arange(S - 1, -1, -1) / settings.risk_half_life)
+    seen = np.isfinite(window)
+    w = seen * weight[:, None]
+    total = w.sum(axis=0)
+    mean = np.where(seen, w * window, 0.0).sum(axis=0) / total
+    centred = np.where(seen, window - mean, 0.0)
+    sigma = np.sqrt((w * centred**2).sum(axis=0) / total)
+    moving = sigma > 1e-12
+    Z = np.where(moving, centred / np.where(moving, sigma, 1.0), 0.0)
+    Y = Z * np.sqrt(weight / weight.sum())[:, None]
+
+    k = min(settings.risk_factors, max(1, n // 5)) if n > 1 else 0
+    if k:
+        dual = n > S
+        gram = Y @ Y.T if dual else Y.T @ Y
+        size = len(gram)
+        values, vectors = eigh(gram, subset_by_index=[size - k, size - 1], check_finite=False)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        keep = values > 1e-10 * max(values[0], 1e-300)
+        values, vectors = values[keep], vectors[:, keep]
+        V = (Y.T @ vectors) / np.sqrt(values) if dual else vectors
+        V = np.ascontiguousarray(V * _signs(V))
+        k = len(values)
+    if not k:
+        values, V = np.empty(0), np.empty((n, 0))
+
+    loadings = V * np.sqrt(n)
+    residual = np.maximum(1.0 - ((V**2) * values).sum(axis=1), 0.0)
+    if k:
+        f = (Z @ V) / np.sqrt(n)
+        for i in np.flatnonzero(moving & ~seen.all(axis=0)):
+            rows, root = seen[:, i], np.sqrt(w[seen[:, i], i])
+            loadings[i] = np.linalg.lstsq(f[rows] * root[:, None], Z[rows, i] * root, rcond=None)[0]
+            rest = Z[rows, i] - (f[rows] * loadings[i]).sum(axis=1)
+            residual[i] = (w[rows, i] * rest**2).sum() / total[i]
+
+    specific = sigma * np.sqrt(residual)
+    observations = total**2 / (w**2).sum(axis=0)
+    pull = PRIOR_OBSERVATIONS / (PRIOR_OBSERVATIONS + observations)
+    specific = (1.0 - pull) * specific + pull * np.median(specific)
+    specific = np.maximum(np.maximum(specific, SPECIFIC_SHARE * sigma), VOLATILITY_FLOOR)
+    return RiskModel(
+        date=day,
+        ids=tuple(ids),
+        factors=tuple(f"pc{i + 1:02d}" for i in range(k)),
+        B=np.ascontiguousarray(loadings * sigma[:, None]),
+        F=np.diag(values / n),
+        d=np.ascontiguousarray(specific),
+    )
 
 
 def to_frames(models: Iterable[RiskModel]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows of ``portfolio.risk_exposures`` and ``portfolio.risk_factors``."""
-    raise NotImplementedError
+    exposures, factors = contract("portfolio.risk_exposures"), contract("portfolio.risk_factors")
+    e_parts, f_parts = [exposures.empty()], [factors.empty()]
+    for m in models:
+        n, k = len(m.ids), len(m.factors)
+        names = pl.Series("instrument_id", m.ids, dtype=pl.String)
+        labels = pl.Series("factor", (*m.factors, "specific"), dtype=pl.String)
+        e_parts.append(
+            pl.DataFrame(
+                {
+                    "date": pl.repeat(m.date, n * (k + 1), dtype=pl.Date, eager=True),
+                    "instrument_id": names.gather(np.repeat(np.arange(n), k + 1)),
+                    "factor": labels.gather(np.tile(np.arange(k + 1), n)),
+                    "value": np.column_stack([m.B, m.d]).ravel(),
+                }
+            )
+        )
+        rows = labels.head(k)
+        f_parts.append(
+            pl.DataFrame(
+                {
+                    "date": pl.repeat(m.date, k * k, dtype=pl.Date, eager=True),
+                    "factor": rows.gather(np.repeat(np.arange(k), k)),
+                    "factor_2": rows.gather(np.tile(np.arange(k), k)).alias("factor_2"),
+                    "covariance": np.ascontiguousarray(m.F).ravel(),
+                }
+            )
+        )
+    return exposures.conform(pl.concat(e_parts)), factors.conform(pl.concat(f_parts))
 
 
 def from_frames(exposures: pl.DataFrame, factors: pl.DataFrame) -> dict[date, RiskModel]:
     """Risk models by date from the two tables: exactly what ``to_frames`` was given."""
-    raise NotImplementedError
+    covariances = {
+        key[0]: part
+        for key, part in factors.sort("date", "factor", "factor_2")
+        .partition_by("date", as_dict=True)
+        .items()
+    }
+    out: dict[date, RiskModel] = {}
+    parts = exposures.sort("date", "instrument_id", "factor").partition_by("date", as_dict=True)
+    for (day,), part in sorted(parts.items()):
+        ids = part["instrument_id"].unique(maintain_order=True).to_list()
+        labels = part["factor"].head(part.height // len(ids)).to_list()
+        k = len(labels) - 1
+        F = covariances[day]["covariance"].to_numpy() if day in covariances else np.empty(0)
+        if part.height != len(ids) * (k + 1) or labels[k:] != ["specific"] or len(F) != k * k:
+            raise PortfolioError(
+                f"the stored risk model of {day} is incomplete: {part.height} exposures for "
+                f"{len(ids)} names and {k} factors, {len(F)} covariances; estimate it again"
+            )
+        values = part["value"].to_numpy().reshape(len(ids), k + 1)
+        out[day] = RiskModel(
+            date=day,
+            ids=tuple(ids),
+            factors=tuple(labels[:k]),
+            B=np.ascontiguousarray(values[:, :k]),
+            F=np.array(F).reshape(k, k),
+            d=np.ascontiguousarray(values[:, k]),
+        )
+    return out
+
+
+def membership_matrix(
+    panel: Panel, universe: pl.DataFrame, calendar: TradingCalendar
+) -> NDArray[np.bool_]:
+    """Sessions × names: member of the universe on that session. Rows outside the panel drop out."""
+    out = np.zeros(panel.tr.shape, dtype=np.bool_)
+    sessions = calendar.frame().select("date", "slot")
+    names = pl.DataFrame({"instrument_id": panel.ids, "code": np.arange(len(panel.ids))})
+    rows = (
+        universe.select("date", "instrument_id")
+        .join(sessions, on="date", how="inner")
+        .join(names, on="instrument_id", how="inner")
+        .filter(pl.col("slot").is_between(panel.first_slot, panel.last_slot))
+    )
+    out[rows["slot"].to_numpy() - panel.first_slot, rows["code"].to_numpy()] = True
+    return out
+
+
+def _returns(panel: Panel) -> Floats:
+    """One-session total returns; NaN unless both bars are there."""
+    out = np.full(panel.tr.shape, np.nan)
+    if len(panel.dates) > 1:
+        out[1:] = panel.tr[1:] / panel.tr[:-1] - 1.0
+    return out
+
+
+def _signs(V: Floats) -> Floats:
+    """+1 or −1 a column: loadings sum to a positive number, else the largest one is positive."""
+    sums = V.sum(axis=0)
+    largest = V[np.abs(V).argmax(axis=0), np.arange(V.shape[1])]
+    decisive = np.where(np.abs(sums) > 1e-9, sums, largest)
+    return np.where(decisive < 0, -1.0, 1.0)
