@@ -178,15 +178,14 @@ class Driver:
         )  # fmt: skip
         plan = SimpleNamespace(full=dirty is None, dirty_from=dirty, clean=False)
         start = stage._start(session, plan)
-        for table, frame in stage._conformed(stage.compute(Work(session, start))).items():
+        for table, made in stage._conformed(stage.compute(Work(session, start))).items():
             terms = lake.contract(table)
-            since = start
+            rows, since = made, start
             if table in stage.latest_only:
-                frame, since = stage._without_stale(session, terms, frame, start)
-            change = self.tamper.get(table)
-            if change is not None:
-                frame = terms.conform(change(frame, lake, now))
-            lake.store(table, frame, since if terms.date_column else None)
+                rows, since = stage._without_stale(session, terms, made, start)
+            if table in self.tamper:
+                rows = self.tamper[table](rows, lake, now)
+            lake.store(table, rows, since if terms.date_column else None)
 
     def result(self, lake: MemoryLake) -> Result:
         made = [c.name for s in self.stages for c in s.contracts]
