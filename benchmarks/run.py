@@ -1,0 +1,249 @@
+"""Speed and memory of whole runs, as a user has them; writes ``docs/benchmarks.md``.
+
+``make bench``: the sample five times, then the large panel where it is there (``../shared/data``):
+in full, and one more day on 2,500 and on 4,800 sessions of history, compared bit for bit with the
+full run. ``make bench ARGS="--quick"`` leaves the panel out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from measure import Cost, Costs, machine, run
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+SHARED = ROOT.parent / "shared" / "data"
+WEALTHOS = Path(sys.executable).parent / "wealthos"
+LAST = date(2024, 3, 8)
+HISTORIES = {"2,500 sessions": 2500, "4,800 sessions": None}
+SAME_LAYERS = ("clean", "factors", "models", "portfolio", "monitor")
+
+IMPORTS = (
+    "polars, pyarrow, deltalake, duckdb, numba, dagster, great_expectations, lightgbm, "
+    "statsmodels.api, cvxpy, sklearn.linear_model, matplotlib.figure, plotly.graph_objects, "
+    "exchange_calendars, wealthos_pipeline.definitions"
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the page. Targets are those of the project's owner; None where there is none."""
+
+    what: str
+    costs: Costs
+    wall_target: float | None = None
+    peak_target: float | None = None
+    note: str = ""
+
+    def row(self) -> str:
+        low, high = self.costs.spread("wall")
+        wall = f"{self.costs.median('wall'):.1f}"
+        if len(self.costs.runs) > 1:
+            wall += f" ({low:.1f}–{high:.1f})"
+        peak = self.costs.spread("peak_mb")[1]
+        targets = []
+        if self.wall_target is not None:
+            targets.append(_met(self.costs.median("wall"), self.wall_target, "s"))
+        if self.peak_target is not None:
+            targets.append(_met(peak, self.peak_target, "MB"))
+        cells = (
+            self.what, str(len(self.costs.runs)), wall, f"{self.costs.median('cpu'):.1f}",
+            f"{peak:,.0f}", "; ".join(targets), self.note,
+        )  # fmt: skip
+        return "| " + " | ".join(cells) + " |"
+
+
+def _met(found: float, target: float, unit: str) -> str:
+    return f"{'met' if found <= target else '**missed**'}: at most {target:,.0f} {unit}"
+
+
+class Bench:
+    """Executes runs under a scratch folder and keeps what they cost."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.lines: list[Line] = []
+        self.remarks: list[str] = []
+
+    def wealthos(self, root: Path, *options: str) -> Cost:
+        """One ``wealthos run``; reports go beside the root."""
+        number = len(list(self.scratch.glob("*.log")))
+        cost = run(
+            [str(WEALTHOS), "run", "--root", str(root), *options],
+            cwd=ROOT,
+            log=self.scratch / f"{number:02d}-{root.name}.log",
+            env={"WEALTHOS_REPORTS": str(root / "reports")},
+        )
+        print(
+            f"  {root.name}: {cost.wall:.1f} s, {cost.cpu:.1f} CPU s, {cost.peak_mb:,.0f} MB",
+            flush=True,
+        )
+        return cost
+
+    def fresh(self, name: str) -> Path:
+        root = self.scratch / name
+        shutil.rmtree(root, ignore_errors=True)
+        return root
+
+    def add(self, line: Line) -> None:
+        self.lines.append(line)
+
+    # --- what is measured ---
+
+    def imports(self, repeats: int) -> None:
+        command = [sys.executable, "-c", f"import {IMPORTS}"]
+        log = self.scratch / "imports.log"
+        costs = Costs(tuple(run(command, cwd=ROOT, log=log) for _ in range(repeats)))
+        self.add(Line("importing everything that a run imports", costs))
+
+    def sample(self, repeats: int) -> None:
+        print(f"sample, {repeats} runs from nothing", flush=True)
+        costs = Costs(tuple(self.wealthos(self.fresh("sample")) for _ in range(repeats)))
+        self.add(Line("`wealthos run`, sample, from nothing", costs, 60, 1536))
+        again = Costs((self.wealthos(self.scratch / "sample"),))
+        self.add(Line("the same again, nothing new", again))
+
+    def panel(self, repeats: int) -> None:
+        folder = panel_folder()
+        if folder is None:
+            self.remarks.append(
+                "The large panel (`../shared/data`) was not there; its lines were skipped."
+            )
+            print("large panel: skipped, ../shared/data is not there")
+            return
+        last, before = sessions_at_the_end()
+        print(f"615-stock panel, {repeats} full runs", flush=True)
+        full = self.scratch / "panel-full"
+        options = panel_options(folder)
+        costs = Costs(
+            tuple(
+                self.wealthos(self.fresh(full.name), *options, *clock(last)) for _ in range(repeats)
+            )
+        )
+        self.add(
+            Line("`wealthos run`, 615 stocks × 4,800 sessions, from nothing", costs, 360, 6144)
+        )
+        walls = {}
+        for words, count in HISTORIES.items():
+            print(f"one more day on {words}", flush=True)
+            root = self.fresh(f"panel-{count or 'all'}")
+            start = () if count is None else ("--start", first_of(count).isoformat())
+            self.wealthos(root, *options, *clock(before), *start)
+            day = self.wealthos(root, *options, *clock(last), *start)
+            walls[words] = day.wall
+            target = 40.0
+            self.add(Line(f"one more day, {words} of history", Costs((day,)), target))
+        same, compared = differing_tables(full, self.scratch / "panel-all")
+        self.remarks.append(
+            f"One more day against the full run: {compared} tables compared by content hash, "
+            + ("all equal bit for bit." if not same else f"**different: {', '.join(same)}**.")
+        )
+        short, long = walls.values()
+        self.remarks.append(
+            f"4,800 sessions of history against 2,500: {long / short - 1:+.0%} wall "
+            f"({'within' if abs(long / short - 1) <= 0.2 else '**beyond**'} the 20 % allowed)."
+        )
+
+
+def panel_folder() -> Path | None:
+    return SHARED if (SHARED / "prices" / "sp500_ohlcv_2005_2024.parquet").exists() else None
+
+
+def panel_options(folder: Path) -> tuple[str, ...]:
+    reference = folder / "reference"
+    return (
+        "--source", "files",
+        "--path", str(folder / "prices" / "sp500_ohlcv_2005_2024.parquet"),
+        "--sectors", str(reference / "sp500_constituents_2025-08.csv"),
+        "--membership", str(reference / "sp500_ticker_start_end.csv"),
+        "--rates", str(folder / "treasury"),
+        "--vix", str(folder / "vix" / "vix-daily.csv"),
+    )  # fmt: skip
+
+
+def sessions_at_the_end() -> tuple[date, date]:
+    """The last session of the panel and the one before."""
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+
+    return LAST, TradingCalendar("XNYS").offset(LAST, -1)
+
+
+def first_of(sessions: int) -> date:
+    """First day of a history of that many sessions."""
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+
+    return TradingCalendar("XNYS").offset(LAST, 1 - sessions)
+
+
+def clock(last: date) -> tuple[str, ...]:
+    """The evening of ``last``: the same instant in every run, so that contents can be compared."""
+    return "--end", last.isoformat(), "--now", f"{last.isoformat()}T23:00:00+00:00"
+
+
+def differing_tables(a: Path, b: Path) -> tuple[list[str], int]:
+    """Tables of two roots whose contents differ, and how many were compared."""
+    left, right = (hashes(r) for r in (a, b))
+    names = sorted(set(left) | set(right))
+    return [n for n in names if left.get(n) != right.get(n)], len(names)
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """Table → content hash, of the layers that are a function of the data."""
+    from wealthos_pipeline import factors
+    from wealthos_pipeline.data.storage.lake import Lake
+    from wealthos_pipeline.utils.config import inputs_dir, load_settings
+
+    library = factors.load(load_settings().factors.sets, inputs_dir() / "factors")
+    lake = Lake(root)
+    lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
+    names = [t for t in lake.tables() if t.split(".")[0] in SAME_LAYERS]
+    return {t: lake.content_hash(t) for t in names}
+
+
+def page(bench: Bench) -> Iterator[str]:
+    """The Markdown page."""
+    yield "<!-- written by `make bench`; do not edit -->\n"
+    yield "# Benchmarks\n"
+    yield f"Measured on {machine()}. Whole processes, imports included; median (least–most)."
+    yield "Seconds do not travel to other machines; ratios do.\n"
+    yield "| what | runs | wall s | CPU s | peak MB | target | |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from (line.row() for line in bench.lines)
+    yield ""
+    yield from (f"- {remark}" for remark in bench.remarks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the sample only")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of the sample")
+    parser.add_argument("--panel-repeats", type=int, default=1, help="full runs of the panel")
+    parser.add_argument("--scratch", type=Path, help="folder for the runs (some 5 GB); kept")
+    options = parser.parse_args()
+    scratch = options.scratch or Path(tempfile.mkdtemp(prefix="wealthos-bench-"))
+    bench = Bench(scratch)
+    try:
+        bench.imports(min(options.repeats, 3))
+        bench.sample(options.repeats)
+        if options.quick:
+            bench.remarks.append("The large panel was left out (`--quick`).")
+        else:
+            bench.panel(options.panel_repeats)
+    finally:
+        if options.scratch is None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    text = "\n".join(page(bench)) + "\n"
+    PAGE.write_text(text, "utf-8")
+    print("\n" + text)
+
+
+if __name__ == "__main__":
+    main()
