@@ -7,8 +7,10 @@ delistings, splits, dividends, missing volume, revisions, membership that change
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -39,6 +41,8 @@ REVISED = ((0, 620), (12, 700), (25, 701), (33, 850))
 """(instrument number, session): bars that the vendor corrected four days later."""
 LEFT_INDEX = {6: 450, 14: 300}
 JOINED_INDEX = {17: 500, 22: 365}
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def _prices(names: int, days: pl.DataFrame, rng: np.random.Generator) -> pl.Data
     market = 0.0003 + 0.008 * rng.standard_normal(count) * (1 + (np.arange(count) % 400 > 330))
     fetched = _fetched(days).to_list()
     dates = days["date"].to_list()
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for i in range(names):
         own = (0.008 + 0.012 * rng.random()) * rng.standard_normal(count)
         value = 20 + 80 * rng.random()
@@ -90,6 +94,7 @@ def _prices(names: int, days: pl.DataFrame, rng: np.random.Generator) -> pl.Data
         holes = rng.random(count) < HOLES.get(i, 0.0)
         pays = i % 2 == 0
         splits = dict(SPLITS.get(i, ()))
+        bars: dict[int, Row] = {}
         for t in range(LATE.get(i, 0), min(GONE.get(i, count - 1), count - 1) + 1):
             ratio = splits.get(t, 1.0)
             value = value * np.exp(beta * market[t] + own[t]) / ratio
@@ -102,7 +107,7 @@ def _prices(names: int, days: pl.DataFrame, rng: np.random.Generator) -> pl.Data
             if (lo <= t < hi or holes[t]) and not event:
                 continue
             close = round(value, 2)
-            bar: dict[str, object] = {
+            bar: Row = {
                 "symbol": symbol(i),
                 "date": dates[t],
                 "fetched_at": fetched[t],
@@ -117,18 +122,27 @@ def _prices(names: int, days: pl.DataFrame, rng: np.random.Generator) -> pl.Data
                 bar["low"] = round(min(opened, close) * (1 - spread[t, 2]), 2)
             if i not in NO_VOLUME and i not in CLOSE_ONLY:
                 bar["volume"] = float(volume[t])
-            rows.append(bar)
-            if (i, t) in REVISED:
-                later = {**bar, "close": round(close * 1.004, 2)}
-                later["high"] = max(bar.get("high") or 0.0, later["close"])  # type: ignore[type-var]
-                later["fetched_at"] = fetched[t] + timedelta(days=4)
-                rows.append(later)
+            bars[t] = bar
+        rows += [*bars.values(), *_corrections(i, bars)]
     frame = pl.DataFrame(
         rows, schema_overrides=contract("raw.prices").schema(), infer_schema_length=None
     )
     return contract("raw.prices").conform(
         frame.with_columns(source=pl.lit(SOURCE), currency=pl.lit("USD"))
     )
+
+
+def _corrections(i: int, bars: dict[int, Row]) -> Iterator[Row]:
+    """The later fetch of a corrected bar; its neighbours come along unchanged, as vendors' do."""
+    for number, t in REVISED:
+        if number != i or t not in bars:
+            continue
+        fetched = bars[t]["fetched_at"] + timedelta(days=4)
+        close = round(bars[t]["close"] * 1.004, 2)
+        better = {**bars[t], "close": close, "high": max(bars[t]["high"], close)}
+        for row in (bars.get(t - 1), better, bars.get(t + 1)):
+            if row is not None:
+                yield {**row, "fetched_at": fetched}
 
 
 def _series(days: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
