@@ -1,5 +1,182 @@
+"""``wealthos data``: what the lake holds, what was rejected, what was restated."""
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-group = typer.Typer(no_args_is_help=True)
+from wealthos_pipeline.cli import options
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.cli.published import Published
+
+group = typer.Typer(no_args_is_help=True, help="Data: state, quarantine, history, migration.")
+
+
+@group.command()
+def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
+    """List the tables of the last run: rows, dates, versions; checks that did not pass."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.output import cell, emit, facts, note, table
+    from wealthos_pipeline.cli.published import open_last
+
+    run = open_last(options.load(root))
+    rows = [_extent(run, name) for name in run.snapshot.tables()]
+    failed = run.read("meta.checks").filter(
+        (pl.col("run_id") == run.manifest.run_id) & ~pl.col("success")
+    )
+    if as_json:
+        body = {"run_id": run.manifest.run_id, "as_of": run.manifest.as_of}
+        emit(body | {"tables": rows, "failed_checks": failed.to_dicts()})
+        return
+    m = run.manifest
+    finished = f"{m.finished_at:%Y-%m-%d %H:%M} UTC"
+    facts(
+        [("run", m.run_id), ("through", m.as_of), ("source", m.source), ("finished", finished)],
+        title="Last published run",
+    )
+    table(
+        ["table", "rows", "first", "last", "version"],
+        [
+            [r["table"], f"{r['rows']:,}", cell(r["first"]), cell(r["last"]), str(r["version"])]
+            for r in rows
+        ],
+        right=("rows", "version"),
+    )
+    if failed.height:
+        table(
+            ["table", "check", "column", "severity", "rows that fail"],
+            [
+                [c["table"], c["check"], c["column"], c["severity"], f"{c['unexpected']:,}"]
+                for c in failed.iter_rows(named=True)
+            ],
+            title="Checks that did not pass",
+            right=("rows that fail",),
+        )
+    rejected = run.read("clean.quarantine").height
+    if rejected:
+        note(f"{rejected:,} raw rows are in quarantine: wealthos data quarantine")
+
+
+def _extent(run: Published, name: str) -> dict[str, Any]:
+    import polars as pl
+
+    column = run.snapshot.contract(name).date_column
+    wanted = [pl.len().alias("rows")]
+    if column is not None:
+        wanted += [pl.col(column).min().alias("first"), pl.col(column).max().alias("last")]
+    row = run.snapshot.scan(name).select(wanted).collect().row(0, named=True)
+    return {
+        "table": name,
+        "rows": row["rows"],
+        "first": row.get("first"),
+        "last": row.get("last"),
+        "version": run.snapshot.version(name),
+    }
+
+
+@group.command()
+def quarantine(
+    rule: Annotated[str | None, typer.Option("--rule", help="One rule only.")] = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", help="One symbol only.")] = None,
+    limit: options.Limit = 20,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show the raw rows that a rule rejected. The raw rows themselves are untouched."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.lookup import find
+    from wealthos_pipeline.cli.output import emit, frame, note
+    from wealthos_pipeline.cli.published import open_last
+
+    rows = open_last(options.load(root)).read("clean.quarantine")
+    if rule is not None:
+        known = rows["rule"].unique().to_list()
+        rows = rows.filter(pl.col("rule") == find("rule", rule, known, "wealthos data quarantine"))
+    if symbol is not None:
+        known = rows["symbol"].unique().to_list()
+        wanted = find("symbol", symbol, known, "wealthos data quarantine")
+        rows = rows.filter(pl.col("symbol") == wanted)
+    rows = rows.sort("date", "table", "symbol", "rule", descending=[True, False, False, False])
+    if as_json:
+        emit(rows.head(limit).to_dicts())
+        return
+    if not rows.height:
+        note("nothing is in quarantine")
+        return
+    by_rule = rows.group_by("table", "rule").agg(
+        pl.len().alias("rows"),
+        pl.col("symbol").n_unique().alias("symbols"),
+        pl.col("date").min().alias("first"),
+        pl.col("date").max().alias("last"),
+    )
+    frame(by_rule.sort("table", "rule"), title="By rule")
+    shown = rows.head(limit).select("date", "table", "symbol", "rule", "detail")
+    frame(shown, title=f"Newest {shown.height} of {rows.height:,}")
+
+
+@group.command()
+def history(
+    symbol: Annotated[str, typer.Argument(help="Symbol of an instrument.")],
+    on: Annotated[str | None, typer.Option("--date", help="One session only.")] = None,
+    limit: options.Limit = 50,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show every bar of SYMBOL that was restated: what was believed, from when to when."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.lookup import find
+    from wealthos_pipeline.cli.output import emit, frame, note
+    from wealthos_pipeline.cli.published import day, open_last
+
+    run = open_last(options.load(root))
+    wanted = day(on, "--date")
+    ids = {s: i for i, s in run.symbols().items()}
+    name = find("symbol", symbol, ids, 'wealthos sql "select symbol from clean.instruments"')
+    rows = run.snapshot.scan("clean.prices_history").filter(pl.col("instrument_id") == ids[name])
+    if wanted is not None:
+        rows = rows.filter(pl.col("date") == wanted)
+    else:
+        rows = rows.filter(pl.len().over("date") > 1)
+    columns = ["date", "close", "volume", "dividend", "split_ratio", "tr_index", "basis"]
+    columns += ["known_from", "known_to"]
+    found = rows.select(columns).sort("date", "known_from").collect()
+    if as_json:
+        emit(found.head(limit).to_dicts())
+        return
+    if not found.height:
+        which = f"of {wanted} " if wanted else ""
+        note(
+            f"no bar {which}of {name} was ever restated"
+            if wanted is None
+            else f"no bar {which}of {name}"
+        )
+        return
+    frame(found.head(limit), title=f"{name}: versions of its bars")
+    if found.height > limit:
+        note(f"{found.height - limit:,} more; see them with --limit")
+
+
+@group.command()
+def migrate(root: options.Root = None, as_json: options.AsJson = False) -> None:
+    """Bring a lake that an older program wrote to this program's layout."""
+    from wealthos_pipeline.cli.output import emit, out
+    from wealthos_pipeline.cli.published import open_lake
+    from wealthos_pipeline.data.storage import migrations
+    from wealthos_pipeline.data.storage.lock import lock
+
+    settings = options.load(root)
+    lake = open_lake(settings)
+    with lock(lake.root, "migration"):
+        done = migrations.migrate(lake)
+    if as_json:
+        emit({"lake_version": migrations.LAKE_VERSION, "done": done})
+        return
+    for step in done:
+        out().print(f"[green]✓[/green] {step}")
+    if not done:
+        out().print(f"nothing to do: the lake has layout {migrations.LAKE_VERSION}")

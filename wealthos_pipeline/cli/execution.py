@@ -7,12 +7,12 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.cli.progress import StageDisplay
-from wealthos_pipeline.core.errors import ConfigError, StorageError
+from wealthos_pipeline.core.errors import ConfigError, StorageError, WealthOSError
 
 if TYPE_CHECKING:
     from wealthos_pipeline.utils.config import Settings
@@ -55,15 +55,21 @@ def dagster_home(root: Path) -> Path:
     return home
 
 
-def resource_config(
-    overrides: Mapping[str, Any], *, now: datetime | None = None, full: bool = False
+def session_config(
+    overrides: Mapping[str, Any],
+    *,
+    now: datetime | None = None,
+    full: bool = False,
+    from_date: date | None = None,
 ) -> dict[str, Any]:
-    """Configuration of the ``settings`` resource: what the command line says over other layers."""
+    """Configuration of the ``session`` resource: what the command line says over other layers."""
     body: dict[str, Any] = {"overrides_json": json.dumps(overrides, sort_keys=True, default=str)}
     if now is not None:
         body["now"] = now.isoformat()
     if full:
         body["full"] = True
+    if from_date is not None:
+        body["from_date"] = from_date.isoformat()
     return body
 
 
@@ -75,7 +81,7 @@ def execute(
     *,
     now: datetime | None = None,
     full: bool = False,
-    ops: Mapping[str, Any] | None = None,
+    from_date: date | None = None,
 ) -> Executed:
     """Execute ``job`` to its end; whatever a stage raised is raised here as it was.
 
@@ -99,11 +105,11 @@ def execute(
         "reports": str(Path(settings.reports).resolve()),
     }
     run_config: dict[str, Any] = {
-        "resources": {"settings": {"config": resource_config(pinned, now=now, full=full)}},
+        "resources": {
+            "session": {"config": session_config(pinned, now=now, full=full, from_date=from_date)}
+        },
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
-    if ops:
-        run_config["ops"] = dict(ops)
     display.say("starting", stages=len(definition.nodes))
     run_id = str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance:
@@ -115,8 +121,19 @@ def execute(
                 tags={"wealthos/started_by": "command line"},
                 raise_on_error=True,
             )
-        except dg.DagsterInvalidConfigError as error:
-            raise ConfigError(f"the job {job!r} refused its configuration: {error}") from error
         except dg.DagsterExecutionInterruptedError:
             raise KeyboardInterrupt from None
+        except dg.DagsterError as error:
+            raise original(error) from error
     return Executed(job, run_id, tuple(display.done))
+
+
+def original(error: BaseException) -> BaseException:
+    """The library's own error that Dagster wrapped, or ``error`` where there is none."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, WealthOSError):
+            return seen
+        inner = getattr(seen, "user_exception", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
+    return error

@@ -1,5 +1,197 @@
+"""``wealthos factors``: what is defined, and how it did."""
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-group = typer.Typer(no_args_is_help=True)
+from wealthos_pipeline.cli import options
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from wealthos_pipeline.core.factor import Factor
+    from wealthos_pipeline.utils.config import Settings
+
+group = typer.Typer(no_args_is_help=True, help="Factors: definitions and how they did.")
+
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Factor set, repeatable (default: the settings').")
+]
+
+
+@group.command("list")
+def list_(
+    sets: Sets = None,
+    family: Annotated[str | None, typer.Option("--family", help="One family only.")] = None,
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the factors with their mean rank IC over what is known, where a run is published."""
+    from wealthos_pipeline.cli.lookup import find
+    from wealthos_pipeline.cli.output import cell, emit, note, table
+
+    settings = options.load(root, factors={"sets": tuple(sets) if sets else None})
+    defined = _library(settings)
+    if family is not None:
+        wanted = find(
+            "family", family, {f.family for f in defined.values()}, "wealthos factors list"
+        )
+        defined = {n: f for n, f in defined.items() if f.family == wanted}
+    summary, reasons = _results(settings)
+    rows = [_row(f, _best(summary, f.name), reasons.get(f.name)) for f in defined.values()]
+    if as_json:
+        emit(rows)
+        return
+    table(
+        ["factor", "class", "family", "title", "rank IC", "t", "detectable", "coverage"],
+        [
+            [
+                r["name"],
+                r["asset_class"],
+                r["family"],
+                r["title"],
+                cell(r["mean_rank_ic"], "+.4f"),
+                cell(r["t"], "+.1f"),
+                cell(r["detectable_ic"], ".4f"),
+                cell(r["coverage"], ".0%"),
+            ]
+            for r in rows
+        ],
+        right=("rank IC", "t", "detectable", "coverage"),
+    )
+    if summary is None:
+        note("no run is published, so there is no performance; `wealthos run` makes one")
+    else:
+        horizon = max((r["horizon"] for r in rows if r["horizon"]), default=0)
+        note(
+            f"rank IC at {horizon} sessions; t by Newey–West; an IC below 'detectable' says nothing"
+        )
+
+
+@group.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of a factor.")],
+    root: options.Root = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Show one factor: formula, source, performance at every horizon, last values."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.lookup import find
+    from wealthos_pipeline.cli.output import emit, facts, frame
+
+    settings = options.load(root)
+    defined = _library(settings)
+    factor = defined[find("factor", name, defined, "wealthos factors list")]
+    summary, reasons = _results(settings)
+    body = _definition(factor) | {"reason_missing": reasons.get(factor.name)}
+    rows = None if summary is None else summary.filter(pl.col("factor") == factor.name)
+    last = _last_values(settings, factor) if summary is not None else None
+    if as_json:
+        performance = [] if rows is None else rows.drop("factor").to_dicts()
+        values = [] if last is None else last.to_dicts()
+        emit(body | {"performance": performance, "last_values": values})
+        return
+    facts([(k.replace("_", " "), v) for k, v in body.items() if v], title=factor.title)
+    if rows is not None and rows.height:
+        columns = [
+            "universe", "horizon", "dates", "mean_rank_ic", "t_newey_west", "t_non_overlapping",
+            "detectable_ic", "mean_spread", "mean_turnover", "coverage",
+        ]  # fmt: skip
+        formats = {"mean_rank_ic": "+.4f", "detectable_ic": ".4f", "mean_spread": "+.2%"}
+        formats |= {"t_newey_west": "+.2f", "t_non_overlapping": "+.2f"}
+        formats |= {"mean_turnover": ".0%", "coverage": ".0%"}
+        frame(rows.select(columns), title="Performance", formats=formats)
+    if last is not None and last.height:
+        frame(last, title=f"Highest and lowest on {last['date'][0]}")
+
+
+def _library(settings: Settings) -> dict[str, Factor]:
+    from wealthos_pipeline import factors as room
+
+    return dict(room.load(settings.factors.sets).factors)
+
+
+def _results(settings: Settings) -> tuple[pl.DataFrame | None, dict[str, str]]:
+    """``factors.summary`` and why factors are missing; None where nothing is published."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.published import open_last
+    from wealthos_pipeline.core.errors import NoManifestError
+
+    try:
+        run = open_last(settings)
+    except NoManifestError:
+        return None, {}
+    catalog = run.read("meta.catalog").filter(
+        (pl.col("kind") == "factor") & pl.col("reason_missing").is_not_null()
+    )
+    reasons = dict(catalog.select("name", "reason_missing").iter_rows())
+    return run.read("factors.summary"), reasons
+
+
+def _best(summary: pl.DataFrame | None, name: str) -> dict[str, Any]:
+    """The row of the longest horizon over the members at the date."""
+    import polars as pl
+
+    if summary is None:
+        return {}
+    rows = summary.filter(pl.col("factor") == name).sort("horizon", "universe", descending=True)
+    return rows.row(0, named=True) if rows.height else {}
+
+
+def _row(factor: Factor, result: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    return {
+        "name": factor.name,
+        "asset_class": factor.asset_class.value,
+        "family": factor.family,
+        "title": factor.title,
+        "direction": factor.direction,
+        "horizon": result.get("horizon"),
+        "mean_rank_ic": result.get("mean_rank_ic"),
+        "t": result.get("t_newey_west"),
+        "detectable_ic": result.get("detectable_ic"),
+        "coverage": result.get("coverage"),
+        "reason_missing": reason,
+    }
+
+
+def _definition(factor: Factor) -> dict[str, Any]:
+    from wealthos_pipeline.factors.library import lookback
+
+    return {
+        "name": factor.name,
+        "table": factor.table,
+        "expression": factor.expression,
+        "direction": f"{factor.direction:+d}",
+        "lookback": f"{lookback(factor)} sessions",
+        "reference": factor.reference,
+        "sets": ", ".join(factor.sets),
+        "definition": factor.definition_hash,
+    }
+
+
+def _last_values(settings: Settings, factor: Factor, n: int = 5) -> pl.DataFrame | None:
+    """The ``n`` highest and lowest values of the last date that has any."""
+    import polars as pl
+
+    from wealthos_pipeline.cli.published import open_last
+
+    run = open_last(settings)
+    if factor.table not in run.snapshot.tables():
+        return None
+    values = (
+        run.snapshot.scan(factor.table)
+        .select("date", "instrument_id", factor.name)
+        .filter(pl.col(factor.name).is_not_null() & pl.col(factor.name).is_not_nan())
+    )
+    day = values.select(pl.col("date").max()).collect().item()
+    rows = values.filter(pl.col("date") == day).collect().sort(factor.name, "instrument_id")
+    symbols = run.symbols()
+    rows = rows.with_columns(pl.col("instrument_id").replace(symbols).alias("symbol")).select(
+        "date", "symbol", factor.name
+    )
+    ends = rows if rows.height <= 2 * n else pl.concat([rows.head(n), rows.tail(n)])
+    return ends.reverse()

@@ -54,7 +54,7 @@ def open_last(settings: Settings) -> Published:
     from wealthos_pipeline.data.storage import manifest as manifests
 
     lake = open_lake(settings)
-    last = manifests.last(lake)
+    last = manifests.last_or_none(lake)
     if last is None:
         raise NoManifestError(
             f"no run has been published under {settings.root} yet. Start one with `wealthos run`."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from wealthos_pipeline.cli import options
 
 
@@ -16,7 +18,7 @@ def runs(
     settings = options.load(root)
     history = manifests.history(open_lake(settings))
     newest = sorted(history, key=lambda m: (m.finished_at, m.run_id), reverse=True)[:limit]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "run": m.run_id,
             "as_of": m.as_of,

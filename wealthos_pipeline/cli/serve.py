@@ -13,7 +13,9 @@ HOST = "127.0.0.1"
 
 
 def serve(
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 8000,
     root: options.Root = None,
 ) -> None:
     """Serve the published warehouse over HTTP, on this machine only."""

@@ -103,7 +103,7 @@ def _made(run: Published) -> list[str]:
     if prices.height:
         lines.append(
             f"{prices.height:,} bars of {prices['instrument_id'].n_unique()} instruments, "
-            f"{prices['date'].min()} to {prices['date'].max()}"
+            f"{prices['date'].min()!s} to {prices['date'].max()!s}"
         )
     summary = run.read("factors.summary")
     if summary.height:

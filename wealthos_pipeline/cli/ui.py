@@ -11,7 +11,9 @@ from wealthos_pipeline.cli import options
 
 def ui(
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 3000,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")
+    ] = 3000,
     root: options.Root = None,
 ) -> None:
     """Open the Dagster UI on this root, with its schedules and sensors."""
