@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import synthetic
 
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +45,37 @@ def synthetic_raw() -> synthetic.RawMarket:
 def synthetic_prices(synthetic_raw: synthetic.RawMarket) -> pl.DataFrame:
     """``clean.prices`` of the same market, built by a plain loop; instrument_id is the symbol."""
     return synthetic.clean_prices(synthetic_raw.prices)
+
+
+@pytest.fixture(scope="session")
+def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root after one complete `wealthos run` on the sample, from 2012 on, with small models.
+
+    Reports lie in the folder ``reports`` beside it. Read only: other tests use it too.
+    """
+    folder = tmp_path_factory.mktemp("sample")
+    small = {
+        "WEALTHOS_REPORTS": str(folder / "reports"),
+        "WEALTHOS_MODELS__LIGHTGBM_TREES": "20",
+        "WEALTHOS_MODELS__TRAIN_SESSIONS": "756",
+        "WEALTHOS_MODELS__MIN_TRAIN_SESSIONS": "504",
+    }
+    root = folder / "data"
+    wealthos("run", "--root", str(root), "--start", "2012-01-03", env=small)
+    return root
+
+
+def wealthos(*words: str, env: dict[str, str] | None = None) -> str:
+    """Run the command in a process of its own; returns what it printed, fails with it otherwise."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from wealthos_pipeline.cli import main; sys.exit(main())", *words],
+        cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.fail(
+            f"wealthos {' '.join(words)} ended with {done.returncode}:\n{done.stderr[-4000:]}"
+        )
+    return done.stdout
 
 
 @pytest.fixture(scope="session")
