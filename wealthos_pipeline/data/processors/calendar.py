@@ -32,7 +32,7 @@ class TradingCalendar:
     def __init__(self, exchange: str = "XNYS", lag_minutes: int = 30) -> None:
         self.exchange = exchange
         self.lag = timedelta(minutes=lag_minutes)
-        self._dates, self._closes = _sessions(exchange)
+        self._dates, self._opens, self._closes = _sessions(exchange)
 
     def frame(self, start: date | None = None, end: date | None = None) -> pl.DataFrame:
         """Columns ``date, slot (Int32), close_at, known_at`` (UTC), one row a session."""
@@ -76,6 +76,19 @@ class TradingCalendar:
         close: datetime = self._closes[self.slot(day)].item()
         return close.replace(tzinfo=UTC) + self.lag
 
+    def open_at(self, day: date) -> datetime:
+        """Official open (UTC) of the first session on or after ``day``."""
+        from datetime import UTC
+
+        i = int(np.searchsorted(self._dates, np.datetime64(day), side="left"))
+        opened: datetime = self._opens[min(i, len(self._opens) - 1)].item()
+        return opened.replace(tzinfo=UTC)
+
+    def on_or_after(self, day: date) -> date:
+        """First session on or after ``day``."""
+        i = int(np.searchsorted(self._dates, np.datetime64(day), side="left"))
+        return self.date_of(min(i, len(self._dates) - 1))
+
     def last_known(self, instant: datetime) -> date:
         """Last session whose bar could have been known at ``instant``."""
         from datetime import UTC
@@ -112,7 +125,8 @@ class TradingCalendar:
 
 
 @cache
-def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray]:
+def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Dates, opens and closes (naive UTC microseconds) of all sessions."""
     import exchange_calendars as xcals
 
     try:
@@ -122,5 +136,6 @@ def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray]:
             f"no exchange calendar {exchange!r}; known: {', '.join(xcals.get_calendar_names())}"
         ) from error
     dates = calendar.sessions.to_numpy().astype("datetime64[D]")
+    opens = calendar.opens.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     closes = calendar.closes.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    return dates, closes
+    return dates, opens, closes

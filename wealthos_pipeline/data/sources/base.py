@@ -92,7 +92,10 @@ class RawFrames:
 class Source(Protocol):
     """A vendor or a file."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in the settings and in the column ``source``."""
+        ...
 
     def info(self) -> SourceInfo:
         """Licence, provenance, biases and what is missing."""

@@ -1,0 +1,308 @@
+"""From raw bars to ``clean.prices``: rules, one basis, forward-chained indices, flags.
+
+Nothing here depends on bars after the row's date, save corrections that were fetched later, and
+those stamp ``known_at``. ``tr_index`` and ``split_index`` are sequential Float64 products from the
+instrument's first bar, so a continuation from stored rows gives the bits of a full computation.
+
+The return into a bar, in this order: the ratio of adjusted closes inside one fetch, where the
+vendor has them; else ``(close + dividend) × split / close before``. Where the vendor's closes carry
+a ``basis_vintage`` they are adjusted for splits already, so a split event is not applied again; a
+change of that basis which also rescaled the volume is recorded as the split it was.
+
+A delisting needs nothing: the bars stop. What a label or a backtest makes of that is said there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import IntFlag
+
+import numpy as np
+import polars as pl
+
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.errors import ContractError
+from wealthos_pipeline.data.processors import quarantine, raw
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.effective import effective
+from wealthos_pipeline.data.processors.instruments import identify
+
+MAX_GAP = 63
+"""Sessions. After a longer pause the return is that of the closes, in whatever basis they are."""
+CONTEXT = MAX_GAP + 21
+"""Sessions of raw bars before ``start`` that ``clean`` needs to continue a chain."""
+EXTREME = 1.5
+"""A bar whose one-bar growth is above this, or below its inverse, is flagged."""
+SLACK = 0.005
+"""The close may lie outside [low, high] by this fraction (rounding of adjusted prices)."""
+
+STATE = ("instrument_id", "date", "slot", "close", "split_index", "tr_index", "known_at", "basis")
+"""Columns of ``clean.prices`` that ``previous`` needs."""
+
+
+class Flag(IntFlag):
+    """Bits of ``clean.prices.flags``. A flagged bar is kept; every rule looks at the past only."""
+
+    EXTREME = 1  # one-bar growth above EXTREME or below its inverse
+    GAP = 2  # sessions without a bar before this one
+    LONG_GAP = 4  # more than MAX_GAP of them: the return is that of the closes
+    STALE = 8  # close unchanged and no volume
+    CROSSED = 16  # open, high, low contradicted the close and were set to null
+    ZERO_VOLUME = 32  # volume is zero
+    BAD_VOLUME = 64  # volume was negative or infinite and was set to null
+    RESTATED = 128  # the vendor corrected the bar or its return
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """``clean.prices`` rows from ``start`` on, and the ``clean.quarantine`` rows of the input."""
+
+    prices: pl.DataFrame
+    quarantine: pl.DataFrame
+
+
+def context_start(start: date | None, calendar: TradingCalendar) -> date | None:
+    """From which date raw bars must be read to compute clean bars from ``start`` on."""
+    return None if start is None else calendar.offset(start, -CONTEXT)
+
+
+def last_rows(prices: pl.DataFrame, start: date) -> pl.DataFrame:
+    """The last row of every instrument before ``start``: the state to continue from."""
+    return (
+        prices.filter(pl.col("date") < start)
+        .select(STATE)
+        .sort("instrument_id", "date")
+        .unique("instrument_id", keep="last", maintain_order=True)
+    )
+
+
+def clean(
+    raw_prices: pl.DataFrame,
+    instruments: pl.DataFrame,
+    calendar: TradingCalendar,
+    *,
+    now: datetime,
+    previous: pl.DataFrame | None = None,
+    start: date | None = None,
+) -> Cleaned:
+    """Clean bars from ``start`` on (None: all), and what was rejected among the rows handed in.
+
+    raw_prices: rows of ``raw.prices``, all versions, from ``context_start(start)`` on.
+    instruments: ``clean.instruments``; rows of symbols it does not have are quarantined.
+    previous: ``last_rows``: the last clean row per instrument before ``start``. Required with it.
+    Rules: ``quarantine.RULES``. Rows whose fields are all null are no rows. ContractError when the
+    raw rows do not reach back to the bar before ``start``.
+    """
+    rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
+    judged = _judge(raw.bar_known_at(identify(rows, instruments), calendar), now)
+    bad = judged.filter(pl.col("rule").is_not_null())
+    bars = effective(judged.filter(pl.col("rule").is_null()).drop("rule"))
+    if start is not None:
+        bars = bars.filter(pl.col("date") >= start)
+    bars = _continued(bars, previous, calendar, start)
+    out = _chained(_repaired(bars))
+    return Cleaned(_finished(out, instruments), _quarantine(bad, raw_prices, calendar))
+
+
+_FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
+
+
+def _judge(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """``rule``: name of the first rule that a version breaks; null when it may be used."""
+    now = now.astimezone(UTC)
+    close, adj = pl.col("close"), pl.col("adj_close")
+    split, dividend = pl.col("split_ratio"), pl.col("dividend")
+    rules = {
+        "unknown_instrument": pl.col("instrument_id").is_null(),
+        "not_a_session": pl.col("slot").is_null(),
+        "future_date": (pl.col("fetched_at") < pl.col("close_at")) | (pl.col("known_at") > now),
+        "no_close": close.is_null() | close.is_nan(),
+        "not_finite": close.is_infinite() | adj.is_infinite() | adj.is_nan(),
+        "non_positive_price": (close <= 0) | (adj <= 0),
+        "bad_split": (split <= 0) | ~split.is_finite(),
+        "bad_dividend": (dividend < 0) | ~dividend.is_finite() | (dividend >= close),
+    }
+    # a date after the run is in the future first of all, whether a session or not
+    late = pl.when(pl.col("date") > now.date()).then(pl.lit("future_date"))
+    found = pl.coalesce(
+        late, *(pl.when(broken).then(pl.lit(name)) for name, broken in rules.items())
+    )
+    return frame.with_columns(found.alias("rule"))
+
+
+def _quarantine(
+    bad: pl.DataFrame, raw_prices: pl.DataFrame, calendar: TradingCalendar
+) -> pl.DataFrame:
+    if not bad.height:
+        return contract("clean.quarantine").empty()
+    key = ["source", "symbol", "date", "fetched_at"]
+    versions = raw_prices.join(
+        bad.select("source", "symbol").unique(), on=["source", "symbol"], how="semi"
+    )
+    known = raw.with_known_at(versions, calendar).select(*key, "known_at")
+    detail = pl.format(
+        "close {}, adj_close {}, split {}, dividend {}",
+        *(
+            pl.col(n).cast(pl.String).fill_null("none")
+            for n in ("close", "adj_close", "split_ratio", "dividend")
+        ),
+    )
+    return quarantine.collect(
+        bad.drop("known_at")
+        .join(known, on=key, how="left", maintain_order="left")
+        .with_columns(pl.lit("raw.prices").alias("table"), detail.alias("detail"))
+    )
+
+
+def _continued(
+    bars: pl.DataFrame, previous: pl.DataFrame | None, calendar: TradingCalendar, start: date | None
+) -> pl.DataFrame:
+    """``bars`` with the state before the first: ``_close, _split, _tr, _observed``, and the slot of
+    the bar before."""
+    slots = calendar.frame().select(
+        pl.col("date").alias("prev_date"), pl.col("slot").alias("prev_slot")
+    )
+    state = (
+        contract("clean.prices").empty().select(STATE)
+        if previous is None
+        else previous.select(STATE)
+    ).select(
+        "instrument_id",
+        pl.col("date").alias("_date"),
+        pl.col("close").alias("_close"),
+        pl.col("split_index").alias("_split"),
+        pl.col("tr_index").alias("_tr"),
+        pl.when(pl.col("basis") == "observed").then("known_at").alias("_observed"),
+    )
+    out = bars.join(state, on="instrument_id", how="left", maintain_order="left")
+    if start is not None:
+        first = out.filter(pl.col("instrument_id").is_first_distinct())
+        lost = first.filter(pl.col("prev_date").is_not_null() & pl.col("_date").is_null())
+        other = first.filter(pl.col("prev_date") != pl.col("_date"))
+        far = calendar.slot(start) - MAX_GAP - 1
+        near = first.filter(
+            pl.col("prev_date").is_null() & (pl.col("_date") >= calendar.date_of(max(far, 0)))
+        )
+        faults = pl.concat([lost, other, near])
+        if faults.height:
+            who = faults.select("instrument_id", "prev_date", "_date").row(0)
+            raise ContractError(
+                f"clean.prices cannot continue at {start}: {faults.height} instruments, for example "
+                f"{who[0]}: the bar before is {who[1]} in raw.prices and {who[2]} in `previous`. Hand "
+                "in raw.prices from context_start(start) on and last_rows(clean.prices, start)"
+            )
+    lone = pl.col("prev_date").is_null()
+    return (
+        out.with_columns(
+            pl.coalesce("prev_date", "_date").alias("prev_date"),
+            pl.when(lone).then("_close").otherwise("prev_first_close").alias("prev_first_close"),
+        )
+        .join(slots, on="prev_date", how="left", maintain_order="left")
+        .with_columns((pl.col("slot") - pl.col("prev_slot")).alias("step"))
+    )
+
+
+def _repaired(bars: pl.DataFrame) -> pl.DataFrame:
+    """Impossible open, high, low and volume as null, with their flags."""
+    open_, high, low, close = (pl.col(n) for n in ("open", "high", "low", "close"))
+    ohlc = pl.col("open", "high", "low")
+    outside = pl.any_horizontal(
+        *(x > high * (1 + SLACK) for x in (open_, close)),
+        *(x < low * (1 - SLACK) for x in (open_, close)),
+        high < low,
+        *(~(x > 0) | ~x.is_finite() for x in (open_, high, low)),
+    ).fill_null(value=False)
+    volume = ((pl.col("volume") < 0) | ~pl.col("volume").is_finite()).fill_null(value=False)
+    return bars.with_columns(outside.alias("_crossed"), volume.alias("_volume")).with_columns(
+        pl.when(~pl.col("_crossed")).then(ohlc).name.keep(),
+        pl.when(~pl.col("_volume")).then("volume").alias("volume"),
+    )
+
+
+def _chained(bars: pl.DataFrame) -> pl.DataFrame:
+    """``split_ratio, split_index, tr_index`` and the growth into each bar."""
+    adjusted = pl.col("basis_vintage").is_not_null()
+    long = (pl.col("step") > MAX_GAP).fill_null(value=False)
+    basis = pl.col("den_close") / pl.col("prev_first_close")
+    shares = pl.col("den_volume") / pl.col("prev_first_volume")
+    rescaled = ((basis - 1).abs() > 0.01) & ((shares * basis - 1).abs() < 0.005)
+    split = (
+        pl.when(~adjusted)
+        .then(pl.col("split_ratio").fill_null(1.0))
+        .when(rescaled & ~long)
+        .then(1.0 / basis)
+        .otherwise(1.0)
+    )
+    event = pl.when(adjusted).then(1.0).otherwise(pl.col("split_ratio").fill_null(1.0))
+    growth = (
+        pl.when(pl.col("prev_date").is_null())
+        .then(1.0)
+        .when(long)
+        .then(pl.col("close") * event / pl.col("prev_first_close"))
+        .when(pl.col("num_adj").is_not_null() & pl.col("den_adj").is_not_null())
+        .then(pl.col("num_adj") / pl.col("den_adj"))
+        .otherwise(
+            (pl.col("num_close") + pl.col("dividend").fill_null(0.0)) * event / pl.col("den_close")
+        )
+    )
+    first = pl.col("prev_date").is_null()
+    bars = bars.with_columns(
+        pl.when(first).then(1.0).otherwise(split).alias("split_ratio"),
+        growth.alias("growth"),
+        long.alias("_long"),
+    )
+    observed = pl.col("restated_at").cum_max().forward_fill().over("instrument_id")
+    return bars.with_columns(
+        _product(bars, "growth", "_tr").alias("tr_index"),
+        _product(bars, "split_ratio", "_split").alias("split_index"),
+        pl.max_horizontal(observed, "_observed").alias("_observed"),
+    )
+
+
+def _product(bars: pl.DataFrame, factor: str, state: str) -> pl.Series:
+    """Running product by instrument, from left to right, starting at the stored state."""
+    ids = bars["instrument_id"].rle_id().to_numpy()
+    values = bars[factor].to_numpy().copy()
+    before = bars[state].fill_null(1.0).to_numpy()
+    edges = np.flatnonzero(np.diff(ids, prepend=-1)) if len(ids) else np.empty(0, dtype=np.int64)
+    for lo, hi in zip(edges, [*edges[1:], len(ids)], strict=True):
+        values[lo] = before[lo] * values[lo]
+        np.multiply.accumulate(values[lo:hi], out=values[lo:hi])
+    return pl.Series(values)
+
+
+def _finished(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
+    growth, volume = pl.col("growth"), pl.col("volume")
+    bits = {
+        Flag.EXTREME: (growth > EXTREME) | (growth < 1 / EXTREME),
+        Flag.GAP: pl.col("step") > 1,
+        Flag.LONG_GAP: pl.col("_long"),
+        Flag.STALE: (pl.col("num_close") == pl.col("den_close")) & (volume == 0),
+        Flag.CROSSED: pl.col("_crossed"),
+        Flag.ZERO_VOLUME: volume == 0,
+        Flag.BAD_VOLUME: pl.col("_volume"),
+        Flag.RESTATED: pl.col("restated_at").is_not_null(),
+    }
+    flags = pl.sum_horizontal(
+        *(
+            pl.when(when.fill_null(value=False)).then(int(bit)).otherwise(0)
+            for bit, when in bits.items()
+        )
+    )
+    money = instruments.select("instrument_id", pl.col("currency").alias("_currency")).unique(
+        "instrument_id", keep="last", maintain_order=True
+    )
+    observed = (pl.col("_observed") > pl.col("known_at")).fill_null(value=False)
+    table = contract("clean.prices")
+    return table.conform(
+        bars.join(money, on="instrument_id", how="left", maintain_order="left")
+        .with_columns(
+            flags.cast(pl.Int32).alias("flags"),
+            (pl.col("close") * volume).alias("dollar_volume"),
+            pl.coalesce("currency", "_currency").alias("currency"),
+            pl.when(observed).then(pl.lit("observed")).otherwise(pl.lit("assumed")).alias("basis"),
+            pl.when(observed).then("_observed").otherwise("known_at").alias("known_at"),
+        )
+        .select(table.column_names)
+    )

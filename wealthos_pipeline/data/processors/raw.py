@@ -1,0 +1,143 @@
+"""Raw tables: what to append, what is latest, and what could have been known at an instant.
+
+Raw rows are never edited. A fetch appends a row only where the vendor says something else than it
+said last; the versions of a key are told apart by ``fetched_at``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.data import contract as declared
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+
+STAMP = "fetched_at"
+
+
+def identity(contract: TableContract) -> list[str]:
+    """The key without ``fetched_at``: what a row is about."""
+    return [name for name in contract.key if name != STAMP]
+
+
+def new_rows(
+    existing: pl.DataFrame | None, fetched: pl.DataFrame, contract: TableContract
+) -> pl.DataFrame:
+    """The rows of ``fetched`` to append to ``existing``.
+
+    A row is new when its key is, or when a value differs from the key's latest stored version.
+    ``fetched_at`` and the day in ``basis_vintage`` are not values. For bars, the unchanged
+    neighbours of a changed bar come along: they tell a correction from a change of basis later
+    (see ``effective``). A bar that was first given before its own day is stored again.
+    """
+    fetched = contract.conform(fetched)
+    if existing is None or not existing.height:
+        return fetched
+    key = identity(contract)
+    names = [c for c in contract.column_names if c not in contract.key]
+    values = [pl.col(n).is_null() if n == "basis_vintage" else pl.col(n) for n in names]
+    before = latest(existing, contract).select(
+        *key,
+        pl.col(STAMP).alias("_stamp"),
+        pl.struct(v.alias(n) for v, n in zip(values, names, strict=True)).alias("_before"),
+    )
+    joined = fetched.with_columns(
+        pl.struct(v.alias(n) for v, n in zip(values, names, strict=True)).alias("_value")
+    ).join(before, on=key, how="left", nulls_equal=True)
+    known = pl.col("_stamp").is_not_null()
+    changed = known & pl.col("_value").ne_missing(pl.col("_before"))
+    if contract.date_column == "date":
+        changed |= (
+            known
+            & (pl.col("_stamp").dt.date() < pl.col("date"))
+            & (pl.col(STAMP).dt.date() >= pl.col("date"))
+        )
+    joined = joined.with_columns((~known).alias("_new"), changed.alias("_changed"))
+    keep = pl.col("_new") | pl.col("_changed")
+    if contract.name == "raw.prices":
+        joined = joined.sort("source", "symbol", "date")
+        by = ["source", "symbol"]
+        keep |= pl.col("_changed").shift(1, fill_value=False).over(by)
+        keep |= pl.col("_changed").shift(-1, fill_value=False).over(by)
+    return contract.conform(joined.filter(keep).select(contract.column_names))
+
+
+def latest(frame: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
+    """The last version of every key."""
+    return (
+        frame.sort(*identity(contract), STAMP)
+        .unique(identity(contract), keep="last", maintain_order=True)
+        .select(frame.columns)
+    )
+
+
+def with_known_at(
+    frame: pl.DataFrame, calendar: TradingCalendar, table: str = "raw.prices"
+) -> pl.DataFrame:
+    """``frame`` with the instant ``known_at`` of every version: by rule for the first version of a
+    key, ``fetched_at`` for later ones.
+
+    A bar of a past date that arrives after the vendor had already given a later bar of the symbol
+    is a correction, known from its fetch; a first load of history is not.
+    """
+    first = pl.col(STAMP) == pl.col(STAMP).min().over(identity(declared(table)))
+    if table == "raw.prices":
+        by = ["source", "symbol"]
+        later = (
+            frame.group_by(*by, "date")
+            .agg(pl.col(STAMP).min().alias("_stamp"))
+            .sort(*by, "date", descending=[False, False, True])
+            .with_columns(pl.col("_stamp").cum_min().shift(1).over(by).alias("_later"))
+            .drop("_stamp")
+        )
+        rule = bar_known_at(frame, calendar).join(
+            later, on=[*by, "date"], how="left", maintain_order="left"
+        )
+        first &= (pl.col(STAMP) <= pl.col("_later")) | pl.col("_later").is_null()
+    elif table == "raw.series":
+        from wealthos_pipeline.data.processors.series import assumed_known_at as series_known_at
+
+        rule = series_known_at(frame, calendar)
+    elif table == "raw.membership":
+        from wealthos_pipeline.data.processors.membership import assumed_known_at as entry_known_at
+
+        rule = entry_known_at(frame, calendar)
+    else:  # descriptions are snapshots: the first one stands for the past too
+        rule = frame.with_columns(
+            pl.lit(datetime.min.replace(tzinfo=UTC) + timedelta(days=1))
+            .cast(pl.Datetime("us", "UTC"))
+            .alias("known_at")
+        )
+    known = pl.when(first).then("known_at").otherwise(pl.max_horizontal("known_at", STAMP))
+    return rule.with_columns(known.alias("known_at")).select(*frame.columns, "known_at")
+
+
+def bar_known_at(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
+    """``frame`` with ``slot, close_at, known_at`` of its ``date``: the session's official close
+    plus lag. A date that is no session has no slot and is known when its day (UTC) is over."""
+    over = (
+        (pl.col("date") + pl.duration(days=1)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    )
+    return frame.join(calendar.frame(), on="date", how="left", maintain_order="left").with_columns(
+        pl.col("known_at").fill_null(over)
+    )
+
+
+def as_of(
+    frame: pl.DataFrame, instant: datetime, calendar: TradingCalendar, table: str = "raw.prices"
+) -> pl.DataFrame:
+    """The versions that could have been known at ``instant``.
+
+    The first version of a key by the rule of its table (a bar: close plus lag), later ones from
+    their fetch. The end of a membership that lay in the future is unknown (null).
+    """
+    out = with_known_at(frame, calendar, table).filter(pl.col("known_at") <= instant)
+    if table == "raw.membership":
+        ended = pl.col("end") < instant.astimezone(UTC).date()
+        out = out.with_columns(pl.when(ended).then("end").alias("end"))
+    return out.select(frame.columns)
