@@ -1,0 +1,333 @@
+"""Why a mandate cannot be met: which limits contradict each other, and how far each must give.
+
+Every limit of the problem (the budget, the box, each group, …) gets one slack in its own unit. The
+elastic problem, which minimises the sum of the slacks, always has an answer; if it is zero there is no
+contradiction. The multipliers of its answer say which limits take part (Farkas); a deletion filter over
+those, in a fixed order, leaves an irreducible set: without any one of them the rest could be met
+(Chinneck & Dravnieks, "Locating minimal infeasible constraint sets in linear programs", 1991). Then each
+limit of the set alone is made elastic, everything else kept: its smallest slack is the least relaxation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem
+
+TOLERANCE = 1e-7
+"""A sum of slacks (weights; annual volatility) up to this is no contradiction."""
+LOOSE = 10.0
+"""A dropped box is ±LOOSE × budget: far outside anything that is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Limit:
+    """One named limit: rows ``A w ≤ b`` (with ``− slack``), or a cap on turnover or volatility."""
+
+    key: str
+    words: str
+    value: float
+    sign: float  # relaxed value = value + sign × slack
+    rows: Any = None
+    right: Floats | None = None
+
+
+def percent(x: float) -> str:
+    """``0.1534`` → ``15.34 %``, without needless zeros."""
+    text = f"{100 * x:.2f}".rstrip("0").rstrip(".")
+    return f"{'0' if text == '-0' else text} %".replace("-", "−")
+
+
+def obvious(p: Problem) -> tuple[str, ...]:
+    """Contradictions that a look at box and budget shows; empty where there is none."""
+    free = p.free
+    held = float(p.fixed[~free].sum())
+    high, low = held + float(p.upper[free].sum()), held + float(p.lower[free].sum())
+    n = int(free.sum())
+    frozen = _frozen(p)
+    if high < p.budget - TOLERANCE:
+        alone = f" and {percent(held)} in names that cannot be traded" if frozen else ""
+        out = [
+            f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their largest weight{alone} "
+            f"come to {percent(high)}; least change that is enough: a budget of {percent(high)}."
+        ]
+        if n:
+            caps = p.upper[free]
+            need = _level(caps, p.budget - held, upward=True)
+            out.append(
+                f"At most {_range(caps)} a name; least change that is enough: {percent(need)}."
+            )
+        return (*out, *frozen)
+    if low > p.budget + TOLERANCE:
+        out = [
+            f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their smallest weight come "
+            f"to {percent(low)}; least change that is enough: a budget of {percent(low)}."
+        ]
+        if n:
+            floors = p.lower[free]
+            need = _level(floors, p.budget - held, upward=False)
+            out.append(
+                f"At least {_range(floors)} a name; least change that is enough: {percent(need)}."
+            )
+        return (*out, *frozen)
+    empty = []
+    for g in p.groups:
+        if g.lower is not None and g.lower > TOLERANCE and not g.members.any():
+            empty.append(
+                f"{_capital(g.name)}: at least {percent(g.lower)}, but no name of the universe belongs "
+                f"to it; least change that is enough: {percent(0.0)}."
+            )
+    return tuple(empty)
+
+
+def explain(p: Problem) -> tuple[str, ...]:
+    """One sentence a limit of an irreducible contradiction, with its value and least relaxation."""
+    limits = _limits(p)
+    keys = [limit.key for limit in limits]
+    total = _elastic(p, limits, keys, keys)
+    if total is None or total.slack <= TOLERANCE:
+        return (
+            "The solver found no feasible weights, though the limits miss each other by less than "
+            f"{TOLERANCE:.0e}; loosen the tightest limit a little.",
+        )
+    largest = max(total.multipliers.values())
+    conflict = [k for k in keys if total.multipliers[k] > 1e-6 * largest]
+    if not _contradictory(p, limits, conflict):
+        conflict = keys
+    for key in list(conflict):
+        rest = [k for k in conflict if k != key]
+        if _contradictory(p, limits, rest):
+            conflict = rest
+    sentences = []
+    for limit in limits:
+        if limit.key in conflict:
+            alone = None if limit.key == "fixed" else _elastic(p, limits, keys, [limit.key])
+            sentences.append(_sentence(limit, alone))
+    return tuple(sentences)
+
+
+def _contradictory(p: Problem, limits: list[Limit], keys: list[str]) -> bool:
+    if not keys:
+        return False
+    found = _elastic(p, limits, keys, keys)
+    return found is not None and found.slack > TOLERANCE
+
+
+def _sentence(limit: Limit, alone: _Elastic | None) -> str:
+    if limit.key == "fixed":
+        return f"{limit.words}."
+    if alone is None:
+        return f"{limit.words}; no other value of this limit alone is enough."
+    relaxed = limit.value + limit.sign * alone.slack
+    if limit.key == "budget":
+        relaxed = alone.invested
+    return f"{limit.words}; least change that is enough: {percent(relaxed)}."
+
+
+def _limits(p: Problem) -> list[Limit]:
+    """Every limit, in the order in which the deletion filter tries to do without it."""
+    from scipy import sparse
+
+    n = len(p.ids)
+    free, eye = p.free, sparse.identity(n, format="csr")
+    out: list[Limit] = []
+    if p.max_turnover is not None:
+        text = f"Turnover of at most {percent(p.max_turnover)}"
+        out.append(Limit("turnover", text, p.max_turnover, 1.0))
+    lo = np.where(free, p.lower, np.minimum(p.lower, np.nan_to_num(p.fixed)))
+    hi = np.where(free, p.upper, np.maximum(p.upper, np.nan_to_num(p.fixed)))
+    top = float(p.upper[free].max(initial=0.0))
+    out.append(Limit("upper", f"At most {_range(p.upper[free])} a name", top, 1.0, eye, hi))
+    capped = [g for g in p.groups if g.kind == "sector_cap" and g.upper is not None]
+    if capped:
+        cap = float(capped[0].upper or 0.0)
+        rows = sparse.csr_matrix(np.array([g.members for g in capped], dtype=float))
+        right = np.array([g.upper for g in capped], dtype=float)
+        out.append(Limit("sectors", f"At most {percent(cap)} a sector", cap, 1.0, rows, right))
+    for g in p.groups:
+        member = sparse.csr_matrix(g.members.astype(float)[None, :])
+        if g.kind == "group" and g.upper is not None:
+            text = f"{_capital(g.name)}: at most {percent(g.upper)}"
+            out.append(Limit(f"max {g.name}", text, g.upper, 1.0, member, np.array([g.upper])))
+        if g.kind == "group" and g.lower is not None:
+            text = f"{_capital(g.name)}: at least {percent(g.lower)}"
+            out.append(Limit(f"min {g.name}", text, g.lower, -1.0, -member, np.array([-g.lower])))
+    floors = p.lower[free]
+    long_only = bool(len(floors)) and bool((floors == 0).all())
+    words = "Long only, no weight below 0 %" if long_only else f"At least {_range(floors)} a name"
+    out.append(Limit("lower", words, float(floors.min(initial=0.0)), -1.0, -eye, -lo))
+    if not free.all():
+        pick = eye[~free]
+        fixed = p.fixed[~free]
+        text = " ".join(_frozen(p)).rstrip(".")
+        rows, right = sparse.vstack([pick, -pick]), np.concatenate([fixed, -fixed])
+        out.append(Limit("fixed", text, 0.0, 0.0, rows, right))
+    ones = sparse.csr_matrix(np.ones((1, n)))
+    out.append(
+        Limit(
+            "budget",
+            f"Weights must sum to {percent(p.budget)}",
+            p.budget,
+            0.0,
+            sparse.vstack([ones, -ones]),
+            np.array([p.budget, -p.budget]),
+        )
+    )
+    if p.max_volatility is not None:
+        text = f"Volatility of at most {percent(p.max_volatility)} a year"
+        out.append(Limit("volatility", text, p.max_volatility, 1.0))
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Elastic:
+    slack: float
+    invested: float
+    multipliers: dict[str, float]
+
+
+def _elastic(
+    p: Problem, limits: list[Limit], active: Iterable[str], elastic: Iterable[str]
+) -> _Elastic | None:
+    """Smallest sum of the ``elastic`` slacks with the other ``active`` limits kept; None: impossible."""
+    import clarabel
+    from scipy import sparse
+
+    from wealthos_pipeline.portfolio.optimization import half, run_clarabel
+
+    active, elastic = set(active), [k for k in dict.fromkeys(elastic)]
+    column = {key: j for j, key in enumerate(elastic)}
+    n, slacks = len(p.ids), len(elastic)
+    cone = "volatility" in active
+    traded = np.flatnonzero(p.free) if "turnover" in active else np.empty(0, dtype=np.int64)
+    k, m = (p.F.shape[0] if cone else 0), len(traded)
+    # columns: w (n), y (k), u (m), slacks
+    width = n + k + m + slacks
+
+    def block(height: int, **parts: Any) -> Any:
+        sizes = {"w": n, "y": k, "u": m, "s": slacks}
+        return sparse.hstack(
+            [
+                sparse.csr_matrix(parts[name]) if name in parts else sparse.csr_matrix((height, size))
+                for name, size in sizes.items()
+            ],
+            format="csr",
+        )
+
+    def relief(key: str, height: int) -> Any:
+        if key not in column:
+            return sparse.csr_matrix((height, slacks))
+        where = (np.arange(height), np.full(height, column[key]))
+        return sparse.csr_matrix((np.full(height, -1.0), where), shape=(height, slacks))
+
+    zero: list[Any] = []
+    zero_right: list[Floats] = []
+    if k:
+        R = p.B @ half(p.F)
+        zero.append(block(k, w=R.T, y=-sparse.identity(k)))
+        zero_right.append(np.zeros(k))
+
+    parts: list[Any] = []
+    right: list[Floats] = []
+    spans: dict[str, tuple[int, int]] = {}
+    at = 0
+
+    def add(matrix: Any, rhs: Floats, key: str = "") -> None:
+        nonlocal at
+        parts.append(matrix)
+        right.append(rhs)
+        if key:
+            spans[key] = (at, at + len(rhs))
+        at += len(rhs)
+
+    for limit in limits:
+        if limit.key not in active or limit.rows is None or limit.right is None:
+            continue
+        height = len(limit.right)
+        add(block(height, w=limit.rows, s=relief(limit.key, height)), limit.right, limit.key)
+    far = LOOSE * max(1.0, p.budget)
+    if "lower" not in active:
+        add(block(n, w=-sparse.identity(n)), np.full(n, far))
+    if "upper" not in active:
+        add(block(n, w=sparse.identity(n)), np.full(n, far))
+    if slacks:
+        add(block(slacks, s=-sparse.identity(slacks)), np.zeros(slacks))
+    if m:
+        pick = sparse.identity(n, format="csr")[traded]
+        minus = -sparse.identity(m)
+        add(block(m, w=pick, u=minus), p.w0[traded])
+        add(block(m, w=-pick, u=minus), -p.w0[traded])
+        cap = float(p.max_turnover or 0.0)
+        row = block(1, u=np.full((1, m), 0.5), s=relief("turnover", 1))
+        add(row, np.array([cap]), "turnover")
+    cones: list[Any] = [clarabel.ZeroConeT(sum(map(len, zero_right)))]
+    cones.append(clarabel.NonnegativeConeT(at))
+    if cone:
+        year = np.sqrt(SESSIONS_PER_YEAR)
+        head = block(1, s=relief("volatility", 1))
+        body = [block(k, y=-year * sparse.identity(k))] if k else []
+        body.append(block(n, w=-year * sparse.diags(p.d)))
+        add(
+            sparse.vstack([head, *body], format="csr"),
+            np.concatenate([[float(p.max_volatility or 0.0)], np.zeros(k + n)]),
+        )
+        spans["volatility"] = (at - (1 + k + n), at - (k + n))
+        cones.append(clarabel.SecondOrderConeT(1 + k + n))
+    q = np.zeros(width)
+    q[n + k + m :] = 1.0
+    A = sparse.vstack([*zero, *parts], format="csc")
+    b = np.concatenate([*zero_right, *right])
+    answer = run_clarabel(sparse.csc_matrix((width, width)), q, A, b, cones)
+    if answer.status not in ("Solved", "AlmostSolved") or not np.isfinite(answer.x).all():
+        return None
+    z = answer.z[sum(map(len, zero_right)) :]
+    multipliers = {key: float(np.abs(z[a:b_]).max(initial=0.0)) for key, (a, b_) in spans.items()}
+    return _Elastic(
+        slack=float(answer.x[n + k + m :].sum()),
+        invested=float(answer.x[:n].sum()),
+        multipliers={key: multipliers.get(key, 0.0) for key in active},
+    )
+
+
+def _frozen(p: Problem) -> tuple[str, ...]:
+    """What is not free, by reason, in words."""
+    reasons: dict[str, list[int]] = {}
+    for i in np.flatnonzero(~p.free):
+        reasons.setdefault(p.fixed_why[i] or "fixed", []).append(int(i))
+    out = []
+    for why, rows in sorted(reasons.items()):
+        names = ", ".join(p.ids[i] for i in rows[:5]) + (", …" if len(rows) > 5 else "")
+        total = percent(float(p.fixed[rows].sum()))
+        out.append(f"{_count(len(rows))} cannot be chosen ({why}): {names}, together {total}.")
+    return tuple(out)
+
+
+def _level(values: Floats, total: float, *, upward: bool) -> float:
+    """The common bound at which the names just reach ``total``: every bound moved to it or beyond."""
+    v = np.sort(values) if upward else -np.sort(-values)
+    goal = total
+    for i in range(len(v)):
+        level = (goal - v[i + 1 :].sum()) / (i + 1) if i + 1 < len(v) else goal / len(v)
+        nxt = v[i + 1] if i + 1 < len(v) else (np.inf if upward else -np.inf)
+        if (upward and level <= nxt) or (not upward and level >= nxt):
+            return float(level)
+    return float(goal / max(len(v), 1))
+
+
+def _range(values: Floats) -> str:
+    if not len(values):
+        return percent(0.0)
+    low, high = float(values.min()), float(values.max())
+    return percent(high) if high - low < 1e-12 else f"{percent(low)} to {percent(high)}"
+
+
+def _count(n: int) -> str:
+    return "1 name" if n == 1 else f"{n} names"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

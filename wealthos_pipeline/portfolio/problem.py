@@ -1,0 +1,223 @@
+"""The optimisation problem of one decision, and what an answer to it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wealthos_pipeline.core.errors import PortfolioError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+SESSIONS_PER_YEAR = 252.0
+
+Status = Literal["optimal", "rule", "infeasible", "held", "failed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Bounds on the summed weight of some names.
+
+    name: how a person calls it, e.g. ``sector Energy``. kind: ``"sector_cap"`` for the caps that
+    one number of the mandate puts on every sector, ``"group"`` for those listed by name.
+    members: n booleans. lower, upper: fractions of NAV, None where there is none.
+    """
+
+    name: str
+    kind: Literal["sector_cap", "group"]
+    members: Bools
+    lower: float | None = None
+    upper: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Maximise ``α'w − (γ/2) w'Σ_h w − (h/H) Σ cost_i |w_i − w0_i|`` over weights w (DESIGN §11).
+
+    ids: n names, ascending. w0: drifted weights. benchmark: weights to report against.
+    alpha: expected returns over h. B (n × k), F (k × k), d (n): daily risk, Σ_h = h·(B F B' + d²).
+    cost: one-way, decimal per unit traded. horizon: h; holding_period: H; in sessions.
+    budget: sum of the weights. lower, upper: box of every name.
+    fixed: weight that a name must take whatever the box says, NaN where it is free; fixed_why: the
+    reason in words, '' where it is free.
+    max_turnover: one-way, of NAV, over the names that are free; None: no cap.
+    max_volatility: annualised by √252; None: no cap.
+    """
+
+    ids: tuple[str, ...]
+    w0: Floats
+    benchmark: Floats
+    alpha: Floats
+    B: Floats
+    F: Floats
+    d: Floats
+    cost: Floats
+    lower: Floats
+    upper: Floats
+    fixed: Floats
+    fixed_why: tuple[str, ...]
+    budget: float = 1.0
+    risk_aversion: float = 5.0
+    horizon: int = 20
+    holding_period: float = 60.0
+    max_turnover: float | None = None
+    max_volatility: float | None = None
+    groups: tuple[Group, ...] = ()
+
+    @classmethod
+    def simple(
+        cls,
+        B: Floats,
+        F: Floats,
+        d: Floats,
+        *,
+        alpha: Floats | None = None,
+        w0: Floats | None = None,
+        cost: float = 0.0,
+        lower: float = 0.0,
+        upper: float = 1.0,
+        **others: object,
+    ) -> Problem:
+        """A problem over names ``x000`` … with the same box and cost for each: notebooks, tests."""
+        n = len(d)
+        values: dict[str, object] = {
+            "ids": tuple(f"x{i:03d}" for i in range(n)),
+            "w0": np.zeros(n) if w0 is None else w0,
+            "benchmark": np.full(n, 1.0 / n),
+            "alpha": np.zeros(n) if alpha is None else alpha,
+            "cost": np.full(n, cost),
+            "lower": np.full(n, lower),
+            "upper": np.full(n, upper),
+            "fixed": np.full(n, np.nan),
+            "fixed_why": ("",) * n,
+            **others,
+        }
+        return cls(B=B, F=F, d=d, **values)  # type: ignore[arg-type]
+
+    @property
+    def free(self) -> Bools:
+        """Names whose weight is to be found."""
+        return np.isnan(self.fixed)
+
+    @property
+    def kappa(self) -> float:
+        """h/H: the share of a trade's cost that falls into one horizon."""
+        return self.horizon / self.holding_period
+
+    def covariance_times(self, w: Floats) -> Floats:
+        """Σ w, daily."""
+        return self.B @ (self.F @ (self.B.T @ w)) + self.d**2 * w
+
+    def volatility(self, w: Floats) -> float:
+        """Forecast volatility of w, annualised by √252."""
+        return float(np.sqrt(max(float(w @ self.covariance_times(w)), 0.0) * SESSIONS_PER_YEAR))
+
+    def objective(self, w: Floats) -> float:
+        """Value of the objective at w, a return over the horizon."""
+        risk = 0.5 * self.risk_aversion * self.horizon * float(w @ self.covariance_times(w))
+        cost = self.kappa * float((self.cost * np.abs(w - self.w0)).sum())
+        return float(self.alpha @ w) - risk - cost
+
+    def turnover(self, w: Floats) -> float:
+        """One-way turnover of all trades: half the sum of absolute changes."""
+        return 0.5 * float(np.abs(w - self.w0).sum())
+
+    def violation(self, w: Floats) -> float:
+        """Largest violation of any constraint at w, in its own unit (weights; volatility)."""
+        free = self.free
+        worst = [0.0, abs(float(w.sum()) - self.budget)]
+        worst.append(float(np.max(self.lower - w, where=free, initial=0.0)))
+        worst.append(float(np.max(w - self.upper, where=free, initial=0.0)))
+        worst.append(float(np.max(np.abs(w - self.fixed), where=~free, initial=0.0)))
+        for g in self.groups:
+            total = float(w[g.members].sum())
+            worst += [g.lower - total] if g.lower is not None else []
+            worst += [total - g.upper] if g.upper is not None else []
+        if self.max_turnover is not None:
+            worst.append(0.5 * float(np.abs(w - self.w0)[free].sum()) - self.max_turnover)
+        if self.max_volatility is not None:
+            worst.append(self.volatility(w) - self.max_volatility)
+        return max(worst)
+
+    def validate(self) -> None:
+        """PortfolioError listing everything that a solver must not see."""
+        n, k = len(self.ids), self.F.shape[0] if self.F.ndim == 2 else -1
+        faults = []
+        if n == 0:
+            faults.append("there are no names")
+        if list(self.ids) != sorted(set(self.ids)):
+            faults.append("ids are not unique and ascending")
+        vectors = ("w0", "benchmark", "alpha", "d", "cost", "lower", "upper", "fixed")
+        shapes = {**{v: (n,) for v in vectors}, "B": (n, k), "F": (k, k)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value.shape != shape:
+                faults.append(f"{name} has shape {value.shape}, expected {shape}")
+            elif name != "fixed" and not np.isfinite(value).all():
+                bad = np.flatnonzero(~np.isfinite(value).reshape(len(value), -1).all(axis=1))
+                who = [self.ids[i] if name != "F" else str(i) for i in bad[:5]]
+                faults.append(f"{name} is not finite for {', '.join(who)} ({len(bad)} in all)")
+        if faults:
+            raise PortfolioError("the problem cannot be solved: " + "; ".join(faults))
+        if len(self.fixed_why) != n:
+            faults.append(f"fixed_why has {len(self.fixed_why)} entries, expected {n}")
+        if np.isinf(self.fixed).any():
+            faults.append("fixed holds an infinite weight")
+        if (self.d < 0).any():
+            faults.append("d holds a negative volatility")
+        if (self.cost < 0).any():
+            faults.append("cost is negative")
+        if k and float(np.linalg.eigvalsh(0.5 * (self.F + self.F.T)).min()) < -1e-10 * max(
+            1e-300, float(np.abs(self.F).max())
+        ):
+            faults.append("F is not positive semidefinite")
+        for i in np.flatnonzero(self.lower > self.upper)[:5]:
+            faults.append(f"{self.ids[i]}: lower {self.lower[i]} is above upper {self.upper[i]}")
+        for name in ("budget", "risk_aversion", "holding_period", "horizon"):
+            value = float(getattr(self, name))
+            if not np.isfinite(value) or value <= 0:
+                faults.append(f"{name} is {value}, expected a positive number")
+        for g in self.groups:
+            if g.members.shape != (n,):
+                faults.append(f"group {g.name}: {g.members.shape[0]} members, expected {n}")
+        if faults:
+            raise PortfolioError("the problem cannot be solved: " + "; ".join(faults))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Marginal utility of each name at the answer, split by where it comes from (n each).
+
+    alpha + risk + cost + constraint = 0 at an optimum, to the solver's tolerance. ``binding`` maps a
+    constraint, in words, to the part of each name's ``constraint`` that is due to it.
+    """
+
+    alpha: Floats
+    risk: Floats
+    cost: Floats
+    constraint: Floats
+    binding: dict[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """An answer with its certificate.
+
+    status: ``optimal``, ``infeasible`` (``conflicts`` say why), or ``failed`` (``message``).
+    weights: n; the drifted weights where there is no optimum. violation: in weights (volatility for
+    its cap). gap: primal minus dual objective, a return over the horizon. NaN where unsolved.
+    """
+
+    status: Status
+    weights: Floats
+    objective: float = float("nan")
+    violation: float = float("nan")
+    gap: float = float("nan")
+    iterations: int = 0
+    parts: Parts | None = None
+    conflicts: tuple[str, ...] = ()
+    message: str = ""
