@@ -173,3 +173,16 @@ def test_tests_have_no_packages_and_unique_names() -> None:
     names = [p.name for p in (ROOT / "tests").rglob("*.py") if p.name != "conftest.py"]
     assert "__init__.py" not in names, "tests/assets/__init__.py would shadow the assets package"
     assert sorted(set(names)) == sorted(names)
+
+
+def test_nothing_is_left_undone() -> None:
+    """No stub and no note to self in what is shipped."""
+    notes = re.compile(r"\b(TODO|FIXME|XXX)\b|NotImplementedError")
+    product = [p for p in python_files() if p.relative_to(ROOT).parts[0] != "tests"]
+    found = [
+        f"{p.relative_to(ROOT)}:{n}"
+        for p in product
+        for n, line in enumerate(p.read_text("utf-8").splitlines(), 1)
+        if notes.search(line)
+    ]
+    assert found == []

@@ -1,0 +1,108 @@
+"""Puts both sides beside each other; exit code 1 when a number disagrees."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+NAMES = {
+    "annual_return": ("annual_return", "return_annual", "cagr"),
+    "annual_volatility": ("annual_volatility", "volatility", "volatility_annual"),
+    "sharpe": ("sharpe",),
+    "sortino": ("sortino",),
+    "max_drawdown": ("max_drawdown", "drawdown_max"),
+    "calmar": ("calmar",),
+}
+"""What the peer calls it → what ours may be called."""
+
+
+class Table:
+    """Lines of the comparison, printed as they come."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        print(f"{'number':<34}{'peer':<24}{'largest difference':>20}{'allowed':>10}  ")
+
+    def line(self, what: str, peer: str, difference: float, allowed: float) -> None:
+        good = bool(difference <= allowed)
+        self.failed += not good
+        print(
+            f"{what:<34}{peer:<24}{difference:>20.2e}{allowed:>10.0e}  {'ok' if good else 'DIFFERS'}"
+        )
+
+
+def factor(folder: Path, table: Table) -> None:
+    ours = pl.read_parquet(folder / "ours_factor.parquet").filter(pl.col("rank_ic").is_not_null())
+    ours = ours.sort("universe").unique("date", keep="last", maintain_order=True)
+    theirs = pl.read_parquet(folder / "theirs_factor.parquet").with_columns(
+        pl.col("date").cast(pl.Date)
+    )
+    both = ours.join(theirs, on="date", suffix="_peer")
+    if both.height < 1000:
+        raise SystemExit(f"only {both.height} dates in common: nothing was compared")
+    peer = "alphalens-reloaded"
+    for column in ("rank_ic", "q1", "q2", "q3", "q4", "q5"):
+        gap = (both[column] - both[f"{column}_peer"]).abs().max()
+        table.line(f"{column}, {both.height} dates", peer, float(gap), 1e-9)  # type: ignore[arg-type]
+
+
+def ratios(folder: Path, table: Table) -> None:
+    ours = pl.read_parquet(folder / "ours_performance.parquet").row(0, named=True)
+    theirs = pl.read_parquet(folder / "theirs_performance.parquet").row(0, named=True)
+    for name, value in theirs.items():
+        mine = next((ours[n] for n in NAMES[name] if n in ours), None)
+        if mine is None:
+            print(f"{name:<34}{'empyrical-reloaded':<24}{'we do not give it':>20}")
+            continue
+        table.line(name, "empyrical-reloaded", abs(abs(mine) - abs(value)), 1e-9)
+
+
+def minimum_variance(table: Table) -> None:
+    """Long-only minimum variance with a cap, against skfolio on the same covariance."""
+    from skfolio import RiskMeasure
+    from skfolio.optimization import MeanRisk, ObjectiveFunction
+    from skfolio.prior import EmpiricalPrior
+
+    from wealthos_pipeline.portfolio.optimization import solve_or_raise
+    from wealthos_pipeline.portfolio.problem import Problem
+
+    rng = np.random.default_rng(20)
+    n, k = 30, 5
+    loadings, specific = rng.standard_normal((n, k)), 0.01 + 0.01 * rng.random(n)
+    x = 0.01 * rng.standard_normal((1500, k)) @ loadings.T + specific * rng.standard_normal(
+        (1500, n)
+    )
+    covariance = np.cov(x, rowvar=False)
+    peer = MeanRisk(
+        objective_function=ObjectiveFunction.MINIMIZE_RISK, risk_measure=RiskMeasure.VARIANCE,
+        max_weights=0.15, prior_estimator=EmpiricalPrior(), solver="CLARABEL",
+    ).fit(x)  # fmt: skip
+    values, vectors = np.linalg.eigh(covariance)
+    floor = 0.5 * values[0]
+    ours = solve_or_raise(
+        Problem.simple(
+            vectors, np.diag(values - floor), np.full(n, np.sqrt(floor)),
+            upper=0.15, risk_aversion=1.0,
+        )
+    )  # fmt: skip
+    mine = np.asarray(ours.weights)
+    variance = [float(w @ covariance @ w) for w in (mine, peer.weights_)]
+    table.line("minimum variance: variance", "skfolio", abs(variance[0] / variance[1] - 1), 1e-6)
+    table.line(
+        "minimum variance: weights", "skfolio", float(np.abs(mine - peer.weights_).max()), 1e-3
+    )
+
+
+def main() -> int:
+    folder, table = Path(sys.argv[1]), Table()
+    factor(folder, table)
+    ratios(folder, table)
+    minimum_variance(table)
+    return int(table.failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
