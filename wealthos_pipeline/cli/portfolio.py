@@ -147,8 +147,8 @@ def explain(
             ("instrument", about["instrument_id"]),
             ("name", about["name"]),
             ("sector", about["sector"]),
-        ]
-        + [("last close", f"{cell(body['close'])} on {body['date']}")],
+            ("last close", f"{cell(body['close'])} on {body['date']}"),
+        ],
         title=name,
     )
     if body["scores"]:

@@ -1,0 +1,188 @@
+"""Why each target weight changed, by solving the decision again with one cause after another.
+
+Everything that a live decision is made from is published with its run, so each step below is a
+solve of the mandate as it is written now:
+
+1. A's inputs at A's date: differs from what was issued only if code or the mandate changed;
+2. B's past at A's date (prices, scores under A's fit, the model's record, risk): restated bars,
+   or code where nothing was restated;
+3. B's date with A's fits and holdings: new bars;
+4. B's fits: model;
+5. B's holdings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.data.processors import membership
+from wealthos_pipeline.data.storage.manifest import Snapshot
+from wealthos_pipeline.reporting.diff.facts import Facts
+from wealthos_pipeline.reporting.diff.moves import (
+    CODE,
+    HOLDINGS,
+    MODEL,
+    NEW,
+    RESTATED,
+    Numbers,
+    Step,
+)
+from wealthos_pipeline.reporting.diff.predictions import Context, Walk
+from wealthos_pipeline.utils.config import PortfolioSettings
+
+PRICES = ("instrument_id", "date", "slot", "open", "close", "tr_index", "known_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """A run's data as a decision at ``day`` sees them."""
+
+    day: date
+    prices: pl.DataFrame
+    universe: pl.DataFrame
+    evaluation: pl.DataFrame
+    instruments: pl.DataFrame
+    positions: pl.DataFrame
+    nav: pl.DataFrame
+    risk: object | None
+
+
+def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettings) -> Market:
+    """Read what a decision at ``day`` needs. The risk model is the stored one, else estimated."""
+    from wealthos_pipeline.portfolio import pipeline, risk
+
+    calendar = context.calendar
+    instruments = run.read("clean.instruments")
+    equities = instruments.filter(pl.col("asset_class") == "equity")["instrument_id"].unique()
+
+    def bars(sessions: int) -> pl.DataFrame:
+        rows = run.read(
+            "clean.prices", columns=PRICES, start=calendar.offset(day, -sessions), end=day
+        )
+        return rows.filter(pl.col("instrument_id").is_in(equities.implode()))
+
+    def members(rows: pl.DataFrame) -> pl.DataFrame:
+        return membership.universe(
+            rows.select("date", "instrument_id"), run.read("clean.membership")
+        )
+
+    stored = risk.from_frames(
+        run.read("portfolio.risk_exposures", start=day, end=day),
+        run.read("portfolio.risk_factors", start=day, end=day),
+    )
+    if day not in stored:
+        long = bars(settings.risk_sessions + 5)
+        stored = risk.estimate(long, members(long), [day], calendar, settings)
+    prices = bars(pipeline.LOOKBACK)
+    universe = members(prices).filter(pl.col("date") == day)
+    kept = pl.col("run_kind") == "backtest"
+    return Market(
+        day,
+        prices,
+        universe,
+        run.read("models.evaluation"),
+        instruments,
+        run.read("portfolio.positions", end=day).filter(kept),
+        run.read("portfolio.nav", end=day).filter(kept),
+        stored.get(day),
+    )
+
+
+def predictions(z: Numbers, model: str, horizon: int, day: date) -> pl.DataFrame:
+    """``models.predictions`` rows that say ``z``."""
+    names = sorted(z)
+    rows = {
+        "model": [model] * len(names),
+        "kind": ["live"] * len(names),
+        "date": [day] * len(names),
+        "instrument_id": names,
+        "horizon": [horizon] * len(names),
+        "prediction": [z[n] for n in names],
+        "z": [z[n] for n in names],
+        "train_cutoff": [day] * len(names),
+        "model_id": [""] * len(names),
+    }
+    table = contract("models.predictions")
+    return table.conform(pl.DataFrame(rows, schema=table.schema()))
+
+
+def solve(
+    mandate: Mandate,
+    at: Market,
+    z: Mapping[str, Numbers],
+    horizon: int,
+    holdings: pl.DataFrame,
+    context: Context,
+    settings: PortfolioSettings,
+) -> Numbers:
+    """Target weights of one decision; the drifted weights where it has no solution."""
+    from wealthos_pipeline.portfolio import live
+    from wealthos_pipeline.portfolio.backtest import State
+
+    said = [predictions(numbers, m, horizon, at.day) for m, numbers in sorted(z.items())]
+    empty = contract("models.predictions").empty()
+    own = holdings.filter((pl.col("mandate") == mandate.name) & (pl.col("date") <= at.day))
+    positions = at.positions.filter(pl.col("mandate") == mandate.name)
+    nav = at.nav.filter(pl.col("mandate") == mandate.name)
+    proposal = live.propose(
+        mandate,
+        date=at.day,
+        prices=at.prices,
+        universe=at.universe,
+        predictions=pl.concat([empty, *said]),
+        evaluation=at.evaluation,
+        instruments=at.instruments,
+        risk_model=at.risk,  # type: ignore[arg-type]
+        holdings=own if own.height else None,
+        paper=State(positions, nav) if nav.height else None,
+        calendar=context.calendar,
+        settings=settings,
+    )
+    return dict(proposal.targets.select("instrument_id", "weight").iter_rows())
+
+
+def walks(
+    mandates: Sequence[Mandate],
+    a: Snapshot,
+    b: Snapshot,
+    facts: Facts,
+    models: Mapping[str, Walk],
+    context: Context,
+    settings: PortfolioSettings,
+) -> dict[str, Walk]:
+    """The way of every mandate's targets from A to B."""
+    day_a = a.manifest.as_of
+    horizon = context.models.horizon
+    at_a, at_b = (market(run, run.manifest.as_of, context, settings) for run in (a, b))
+    past = market(b, day_a, context, settings) if facts.past_changed or facts.stages else None
+    held_a, held_b = a.read("clean.holdings"), b.read("clean.holdings")
+
+    def z(index: int) -> dict[str, Numbers]:
+        """The models' numbers after ``index`` steps from the end; -1 is B's fits."""
+        return {m: (w.start if index == 0 else w.steps[index].numbers) for m, w in models.items()}
+
+    out = {}
+    for mandate in mandates:
+
+        def weights(
+            at: Market, said: dict[str, Numbers], held: pl.DataFrame, m: Mandate = mandate
+        ) -> Numbers:
+            return solve(m, at, said, horizon, held, context, settings)
+
+        steps = []
+        if past is not None:
+            cause = RESTATED if facts.past_changed else CODE
+            steps.append(Step(cause, weights(past, z(-3), held_a)))
+        steps.append(Step(NEW, weights(at_b, z(-2), held_a)))
+        steps.append(Step(MODEL, weights(at_b, z(-1), held_a)))
+        steps.append(Step(HOLDINGS, weights(at_b, z(-1), held_b)))
+        start = weights(at_a, z(0), held_a)
+        changed = "portfolios" in facts.stages or "risk_model" in facts.stages
+        out[mandate.name] = Walk(start, CODE if changed else None, tuple(steps))
+    return out
