@@ -1,14 +1,35 @@
-"""Runs factor definitions over a price panel, in full or for some dates."""
+"""Runs factor definitions over a price panel, in full or for some dates.
+
+Each block of instruments goes through the whole plan in one thread while its arrays are in the
+cache; cross-sections join the blocks. What a value is depends on neither blocks nor threads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import polars as pl
 
+from wealthos_pipeline.core.asset import AssetClass
+from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.expression import Node, fields, parse
+from wealthos_pipeline.factors.expression import series as series_of
 from wealthos_pipeline.factors.library import Family
+from wealthos_pipeline.factors.operators import OPERATORS, decay_keep, decay_length
+from wealthos_pipeline.factors.panel import Panel, Vector, known_by_slot, layout
+from wealthos_pipeline.factors.plan import Plan, plan
+
+BLOCK_CELLS = 65_536
+"""Cells of a block of instruments: half a megabyte an array."""
 
 
 def compute(
@@ -20,12 +41,30 @@ def compute(
     calendar: TradingCalendar,
     start: date | None = None,
     threads: int | None = None,
+    block_cells: int = BLOCK_CELLS,
 ) -> pl.DataFrame:
-    """Values of one family: ``date, instrument_id`` and a Float32 column a factor."""
+    """Values of one family: ``date, instrument_id`` and a Float32 column a factor.
+
+    prices: ``clean.prices`` of all asset classes, reaching back ``family.lookback`` sessions before
+    ``start`` (further does no harm). series: ``clean.series`` likewise. instruments:
+    ``clean.instruments``; without it every instrument is an equity listed at its first bar given.
+
+    Rows: one where the instrument has a bar on a date ≥ ``start`` (None: all). A factor that reads
+    no price of an instrument has the identity ``series:<first series it reads>`` and a row on every
+    session on which that series is known. Null: the input is missing, the window has too few
+    observations, or the result is not a finite number. The bits depend on the inputs within the
+    lookback alone: not on ``start``, threads, blocks or the order of rows.
+    """
     return compute_all(
-        [family], prices, series, instruments=instruments, calendar=calendar, start=start,
+        [family],
+        prices,
+        series,
+        instruments=instruments,
+        calendar=calendar,
+        start=start,
         threads=threads,
-    )[family.table]  # fmt: skip
+        block_cells=block_cells,
+    )[family.table]
 
 
 def compute_all(
@@ -37,6 +76,426 @@ def compute_all(
     calendar: TradingCalendar,
     start: date | None = None,
     threads: int | None = None,
+    block_cells: int = BLOCK_CELLS,
 ) -> dict[str, pl.DataFrame]:
-    """Values of several families by table name; the panel is laid out once."""
-    raise NotImplementedError
+    """Values of several families by table name; the panel is laid out once. See ``compute``."""
+    lookback = max((f.lookback for f in families), default=0)
+    market = _Market(prices, series, instruments, calendar, start, lookback, threads, block_cells)
+    return {f.table: f.contract.conform(_family(f, market)) for f in families}
+
+
+def evaluate(
+    expressions: Mapping[str, str],
+    prices: pl.DataFrame,
+    series: pl.DataFrame | None = None,
+    *,
+    calendar: TradingCalendar,
+    start: date | None = None,
+    threads: int | None = None,
+    block_cells: int = BLOCK_CELLS,
+) -> pl.DataFrame:
+    """Expressions over a panel of equities, for notebooks and tests: name → expression."""
+    factors = tuple(
+        Factor(name, AssetClass.EQUITY, "adhoc", 1, name, "", expression=text, sets=())
+        for name, text in expressions.items()
+    )
+    family = Family(AssetClass.EQUITY, "adhoc", factors)
+    return compute(
+        family,
+        prices,
+        series,
+        calendar=calendar,
+        start=start,
+        threads=threads,
+        block_cells=block_cells,
+    )
+
+
+class _Market:
+    """The inputs of one call, laid out once and shared by its families."""
+
+    def __init__(
+        self,
+        prices: pl.DataFrame,
+        series: pl.DataFrame | None,
+        instruments: pl.DataFrame | None,
+        calendar: TradingCalendar,
+        start: date | None,
+        lookback: int,
+        threads: int | None,
+        block_cells: int,
+    ) -> None:
+        self.prices, self.series, self.instruments = prices, series, instruments
+        self.calendar, self.start, self.lookback = calendar, start, lookback
+        self.threads = _default_threads() if threads is None else max(1, threads)
+        self.block_cells = block_cells
+        self.first_row = -1
+        self.first_bar = 0
+        if start is not None:
+            self.first_row = calendar.slot(start) + (0 if calendar.is_session(start) else 1)
+        self._panels: dict[AssetClass, Panel] = {}
+        self._returns: tuple[int, Vector] | None = None
+        self._series: dict[tuple[str, str], Vector] = {}
+        self.first, self.last = self._range()
+
+    def _range(self) -> tuple[int, int]:
+        """First slot at which anything may be needed, last slot with a bar."""
+        days = self.prices["date"]
+        if days.is_empty():
+            return 0, -1
+        last = self.calendar.slot(days.max())  # type: ignore[arg-type]
+        begin = self.calendar.slot(days.min())  # type: ignore[arg-type]
+        self.first_bar = begin
+        return max(0, max(begin, self.first_row) - self.lookback), last
+
+    def panel(self, asset_class: AssetClass) -> Panel:
+        """The instruments of one class."""
+        if asset_class not in self._panels:
+            rows, listed = self.prices, None
+            if self.instruments is not None:
+                of_class = self.instruments.filter(pl.col("asset_class") == asset_class.value)
+                rows = rows.join(
+                    of_class.select("instrument_id").unique(), on="instrument_id", how="semi"
+                )
+                listed = {
+                    str(i): d
+                    for i, d in self.instruments.group_by("instrument_id")
+                    .agg(pl.col("valid_from").min())
+                    .iter_rows()
+                }
+            elif asset_class is not AssetClass.EQUITY:
+                rows = rows.clear()
+            self._panels[asset_class] = layout(
+                rows, self.calendar, listed=listed, start=self.start, lookback=self.lookback
+            )
+        return self._panels[asset_class]
+
+    def market_return(self) -> Vector:
+        """Mean return of the equities that have one, for the slots ``first`` to ``last``."""
+        if self._returns is None:
+            from wealthos_pipeline.factors.kernels.cross import mean_by_slot
+
+            panel = self.panel(AssetClass.EQUITY)
+            mean = np.full(self.last - self.first + 1, np.nan)
+            if panel.ids:
+                p = plan({"ret": parse("$ret")})
+                cells = np.full(int(panel.off[-1]), np.nan)
+                run = _Run(p, panel, self, cross={}, need=None)
+                run.into_cells({p.outputs["ret"]: cells})
+                count = np.zeros(len(mean), np.int64)
+                mean_by_slot(cells, panel.off, panel.lo, self.first, mean, count)
+            self._returns = (self.first, mean)
+        return self._returns[1]
+
+    def known(self, key: tuple[str, str]) -> Vector:
+        """A series as known, for the slots ``first`` to ``last``."""
+        if key not in self._series:
+            if self.series is None:
+                self._series[key] = np.full(self.last - self.first + 1, np.nan)
+            else:
+                self._series[key] = known_by_slot(
+                    self.series, *key, self.calendar, self.first, self.last
+                )
+        return self._series[key]
+
+
+def _default_threads() -> int:
+    from numba import get_num_threads
+
+    return int(get_num_threads())
+
+
+def _family(family: Family, market: _Market) -> pl.DataFrame:
+    """Rows of a family: those of instruments, then those of series."""
+    priced: dict[str, Node] = {}
+    keyed: dict[str, dict[str, Node]] = {}
+    for name, tree in family.trees.items():
+        if fields(tree) - {"market_ret"} or not series_of(tree):
+            priced[name] = tree
+        else:
+            keyed.setdefault(series_of(tree)[0][0], {})[name] = tree
+    parts: list[pl.DataFrame] = []
+    functions = [f for f in family.factors if f.function is not None]
+    if priced or functions:
+        parts.append(_of_instruments(family.asset_class, priced, functions, market))
+    parts.extend(_of_series(name, trees, market) for name, trees in keyed.items())
+    return pl.concat(parts, how="diagonal") if parts else family.contract.empty()
+
+
+def _of_instruments(
+    asset_class: AssetClass, trees: Mapping[str, Node], functions: list[Factor], market: _Market
+) -> pl.DataFrame:
+    panel = market.panel(asset_class)
+    begin = int(np.searchsorted(panel.slot, market.first_row))
+    rows = panel.frame[begin:].select("date", "instrument_id")
+    if trees:
+        p = plan(trees)
+        columns = _columns(p, panel, market, begin)
+        rows = rows.with_columns(
+            pl.Series(name, columns[i], nan_to_null=True) for name, i in p.outputs.items()
+        )
+    for factor in functions:
+        rows = rows.join(_called(factor, panel), on=["date", "instrument_id"], how="left")
+    return rows
+
+
+def _called(factor: Factor, panel: Panel) -> pl.DataFrame:
+    """A factor given as a Python function of the adjusted panel."""
+    assert factor.function is not None
+    names = ("open", "high", "low", "close", "volume", "dollar_volume", "raw_close")
+    frame = panel.frame.select("date", "instrument_id").with_columns(
+        pl.Series(n, panel.values(n), nan_to_null=True) for n in names
+    )
+    out = factor.function(frame).select("date", "instrument_id", "value")
+    value = pl.col("value").cast(pl.Float32)
+    return out.select(
+        "date", "instrument_id", pl.when(value.is_finite()).then(value).alias(factor.name)
+    )
+
+
+def _of_series(name: str, trees: Mapping[str, Node], market: _Market) -> pl.DataFrame:
+    """Factors of the identity ``series:<name>``: rows on the sessions on which it is known."""
+    size = market.last - market.first + 1
+    keys = sorted({k for t in trees.values() for k in series_of(t) if k[0] == name})
+    known = np.zeros(max(size, 0), bool)
+    for key in keys:
+        known |= ~np.isnan(market.known(key)) if size > 0 else known
+    slots = market.first + np.arange(max(size, 0))
+    kept = np.flatnonzero(
+        known & (slots >= max(market.first_row, market.first_bar if size > 0 else 0))
+    )
+    days = market.calendar.frame().select("date", pl.col("slot").cast(pl.Int64))
+    rows = pl.DataFrame({"slot": slots[kept]}).join(
+        days, on="slot", how="left", maintain_order="left"
+    )
+    rows = rows.select("date", pl.lit(f"series:{name}").alias("instrument_id"))
+    if rows.is_empty():
+        return rows
+    one = Panel(
+        frame=rows.clear(),
+        ids=[f"series:{name}"],
+        code=np.zeros(0, np.int64),
+        slot=np.zeros(0, np.int64),
+        off=np.array([0, size], np.int64),
+        lo=np.array([market.first], np.int64),
+        by_code=np.zeros(0, np.int64),
+        row_off=np.zeros(2, np.int64),
+    )
+    p = plan(trees)
+    cells = {i: np.full(size, np.nan) for i in set(p.outputs.values())}
+    _Run(p, one, market, cross={}, need=None).levels(into_cells=cells)
+    return rows.with_columns(
+        pl.Series(n, _float32(cells[i][kept]), nan_to_null=True) for n, i in p.outputs.items()
+    )
+
+
+def _columns(p: Plan, panel: Panel, market: _Market, begin: int) -> dict[int, np.ndarray]:
+    """Step → Float32 values of the rows from ``begin`` on."""
+    out = {i: np.full(len(panel.slot) - begin, np.nan, np.float32) for i in p.outputs.values()}
+    need = market.first_row if market.first_row >= 0 else None
+    _Run(p, panel, market, cross={}, need=need).levels(into_rows=out, begin=begin)
+    return out
+
+
+@dataclass
+class _Run:
+    """One plan over one panel. need: first slot asked for; None is all."""
+
+    plan: Plan
+    panel: Panel
+    market: _Market
+    cross: dict[int, Vector]
+    need: int | None
+
+    def levels(
+        self,
+        *,
+        into_rows: Mapping[int, np.ndarray] | None = None,
+        begin: int = 0,
+        into_cells: Mapping[int, Vector] | None = None,
+    ) -> None:
+        """Level by level: blocks of instruments, then the cross-sections that end the level."""
+        steps = self.plan.steps
+        wanted = {**(into_rows or {}), **(into_cells or {})}
+        for level in range(self.plan.levels):
+            ending = [i for i, s in enumerate(steps) if s.is_cross and s.level == level + 1]
+            whole: dict[int, Vector] = {
+                a: np.full(int(self.panel.off[-1]), np.nan)
+                for i in ending
+                for a in steps[i].args
+                if a not in self.cross
+            }
+            ready = [i for i in wanted if steps[i].level == level]
+            self._blocks(
+                {**whole, **{i: into_cells[i] for i in ready if into_cells and i in into_cells}},
+                {i: into_rows[i] for i in ready if into_rows and i in into_rows},
+                begin,
+            )
+            for i in ending:
+                (a,) = steps[i].args
+                self.cross[i] = self._by_date(i, self.cross[a] if a in self.cross else whole[a])
+
+    def into_cells(self, cells: Mapping[int, Vector]) -> None:
+        self._blocks(cells, {}, 0)
+
+    def _blocks(
+        self, cells: Mapping[int, Vector], rows: Mapping[int, np.ndarray], begin: int
+    ) -> None:
+        targets = [*cells, *(i for i in rows if i not in cells)]
+        if not targets or not self.panel.ids:
+            return
+        todo = self.plan.needed(targets, frozenset(self.cross))
+        self._prepare(todo)
+        cell_of_row = self.panel.cell
+
+        def one(block: tuple[int, int]) -> None:
+            i0, i1 = block
+            a, b = int(self.panel.off[i0]), int(self.panel.off[i1])
+            mine = self.panel.by_code[self.panel.row_off[i0] : self.panel.row_off[i1]]
+            values = self._block(todo, set(targets), i0, i1, mine, cell_of_row)
+            for i, target in cells.items():
+                target[a:b] = values[i]
+            if rows:
+                kept = mine[mine >= begin]
+                where = cell_of_row[kept] - a
+                for i, column in rows.items():
+                    v = values[i]
+                    column[kept - begin] = _float32(
+                        v[where] if isinstance(v, np.ndarray) else np.full(len(where), v)
+                    )
+
+        blocks = self.panel.blocks(self.market.block_cells)
+        if self.market.threads == 1 or len(blocks) == 1:
+            for block in blocks:
+                one(block)
+        else:
+            with ThreadPoolExecutor(self.market.threads) as pool:
+                list(pool.map(one, blocks))
+
+    def _prepare(self, todo: list[int]) -> None:
+        """Load kernels and shared inputs before threads start."""
+        for i in todo:
+            node = self.plan.steps[i].node
+            if node.op in OPERATORS:
+                _kernel(node.op)
+            elif node.op == "Series":
+                self.market.known((str(node.params[0]), str(node.params[1])))
+            elif node.op == "Field" and node.params[0] == "market_ret":
+                self.market.market_return()
+            elif node.op == "Field":
+                self.panel.values(str(node.params[0]))
+
+    def _block(
+        self, todo: list[int], targets: set[int], i0: int, i1: int, rows: Any, cell_of_row: Any
+    ) -> dict[int, Vector | float]:
+        panel, steps = self.panel, self.plan.steps
+        off = panel.off[i0 : i1 + 1] - panel.off[i0]
+        lo = panel.lo[i0:i1].copy()
+        size = int(off[-1])
+        last_use = {a: i for i in todo for a in steps[i].args}
+        values: dict[int, Vector | float] = {}
+
+        def operand(i: int) -> Vector | float:
+            if i in self.cross:
+                return self.cross[i][panel.off[i0] : panel.off[i1]]
+            return values[i]
+
+        def vector(i: int) -> Vector:
+            v = operand(i)
+            return v if isinstance(v, np.ndarray) else np.full(size, v)
+
+        with np.errstate(all="ignore"):
+            for i in todo:
+                step = steps[i]
+                node = step.node
+                if node.op == "Const":
+                    values[i] = float(node.params[0])
+                elif node.op == "Field" and node.params[0] != "market_ret":
+                    flat = np.full(size, np.nan)
+                    flat[cell_of_row[rows] - panel.off[i0]] = panel.values(str(node.params[0]))[
+                        rows
+                    ]
+                    values[i] = flat
+                elif node.op in ("Field", "Series"):
+                    values[i] = self._by_slot(node, off, lo)
+                elif OPERATORS[node.op].kind == "element":
+                    kernel = _kernel(node.op)
+                    operands = [operand(a) for a in step.args]
+                    if not any(isinstance(v, np.ndarray) for v in operands):
+                        operands[0] = np.full(size, operands[0])
+                    values[i] = kernel(*operands)
+                else:
+                    out = np.empty(size)
+                    inputs = [vector(a) for a in step.args]
+                    need = -1 if self.need is None else self.need - step.history
+                    _call(node, inputs, off, lo, need, out)
+                    values[i] = out
+                for a in step.args:
+                    if last_use[a] == i and a not in targets:
+                        values.pop(a, None)
+        return values
+
+    def _by_slot(self, node: Node, off: Any, lo: Any) -> Vector:
+        """A market-wide value for every cell of a block."""
+        if node.op == "Series":
+            source = self.market.known((str(node.params[0]), str(node.params[1])))
+        else:
+            source = self.market.market_return()
+        at = np.arange(off[-1]) - np.repeat(off[:-1] - lo, np.diff(off)) - self.market.first
+        out = np.full(len(at), np.nan)
+        inside = (at >= 0) & (at < len(source))
+        out[inside] = source[at[inside]]
+        return out
+
+    def _by_date(self, i: int, x: Vector) -> Vector:
+        kernel = _kernel(self.plan.steps[i].node.op)
+        mode = OPERATORS[self.plan.steps[i].node.op].mode
+        panel = self.panel
+        out = np.full(len(x), np.nan)
+        first = int(panel.lo.min())
+        end = int((panel.lo + np.diff(panel.off)).max())
+        if self.need is not None:
+            first = max(first, self.need - self.plan.steps[i].history)
+        cuts = np.linspace(first, max(first, end), self.market.threads + 1).astype(int).tolist()
+        with ThreadPoolExecutor(self.market.threads) as pool:
+            list(
+                pool.map(
+                    lambda cut: kernel(x, panel.off, panel.lo, cut[0], cut[1], mode, out),
+                    pairwise(cuts),
+                )
+            )
+        return out
+
+
+def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: Vector) -> None:
+    """One windowed kernel over a block."""
+    kernel = _kernel(node.op)
+    operator = OPERATORS[node.op]
+    params = [float(p) for p in node.params]
+    if operator.kind == "shift":
+        kernel(*inputs, off, int(params[0]), operator.mode, out)
+    elif operator.kind == "decay":
+        span, least = params
+        kernel(*inputs, off, lo, need, decay_length(span), int(least), decay_keep(span), out)
+    elif node.op in ("Quantile", "Med"):
+        q = params[1] if node.op == "Quantile" else 0.5
+        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), q, out)
+    else:
+        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), operator.mode, out)
+
+
+@cache
+def _kernel(op: str) -> Callable[..., Any]:
+    """The kernel of an operator; its module is compiled, or loaded, at the first use."""
+    module, name = OPERATORS[op].kernel.split(":")
+    home = import_module(f"wealthos_pipeline.factors.kernels.{module}")
+    found: Callable[..., Any] = getattr(home, name, None) or getattr(home, f"{name}_")
+    return found
+
+
+def _float32(values: Vector) -> np.ndarray:
+    """Rounded once; what overflows is missing."""
+    with np.errstate(all="ignore"):
+        out = values.astype(np.float32)
+    out[~np.isfinite(out)] = np.nan
+    return out

@@ -186,8 +186,8 @@ class _Parser:
             case ast.BoolOp():
                 op = "And" if isinstance(node.op, ast.And) else "Or"
                 out = self._node(node.values[0])
-                for value in node.values[1:]:
-                    out = Node(op, (out, self._node(value)))
+                for operand in node.values[1:]:
+                    out = Node(op, (out, self._node(operand)))
                 return out
             case ast.Compare() if len(node.ops) > 1:
                 raise self._stop("comparisons cannot be chained; join two with &", node)
@@ -228,8 +228,8 @@ class _Parser:
         given = [
             self._literal(p, a, op) for p, a in zip(op.params, node.args[op.inputs :], strict=True)
         ]
-        if op.kind == "window":
-            given.append(self._min_periods(op, node, int(given[0])))
+        if op.kind in ("window", "decay"):
+            given.append(self._min_periods(op, node, op.reach(tuple(given)) + 1))
         elif node.keywords:
             raise self._stop(f"{op.signature} takes no named argument", node)
         return Node(word, inputs, tuple(given))

@@ -57,7 +57,7 @@ class Operator:
     @property
     def signature(self) -> str:
         names = ["x", "y", "z"][: self.inputs] + [p.name for p in self.params]
-        if self.kind == "window":
+        if self.kind in ("window", "decay"):
             names.append("min_periods=…")
         return f"{self.name}({', '.join(names)})"
 
