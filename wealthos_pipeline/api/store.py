@@ -106,7 +106,7 @@ class Store:
 def _run_of(connection: duckdb.DuckDBPyConnection) -> RunInfo:
     row = connection.execute(
         "SELECT run_id, as_of, source, finished_at FROM meta.runs "
-        "ORDER BY finished_at DESC, run_id DESC LIMIT 1"
+        "WHERE run_id = (SELECT run_id FROM meta.warehouse)"
     ).fetchone()
     if row is None:
         raise NoManifestError(

@@ -22,7 +22,7 @@ from wealthos_pipeline.api.store import Reader
 
 router = APIRouter(prefix="/v1", tags=["factors"])
 
-NOT_FAMILIES = ("performance", "summary", "values")
+NOT_FAMILIES = ("performance", "summary", "values", "values_recent")
 
 
 @router.get("/factors", summary="Every factor and how it did")

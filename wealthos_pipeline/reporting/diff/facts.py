@@ -108,12 +108,7 @@ def tables(a: Snapshot, b: Snapshot) -> tuple[TableChange, ...]:
         before, after = a.version(name), b.version(name)
         if before == after:
             continue
-        # the lake knows what changed up to now; that is what changed up to B only if B is the last
-        dirty = None
-        if before is not None and b.lake.version(name) == after:
-            first = b.lake.dirty_from(name, before)
-            dirty = first if first != date.min else None
-        out.append(TableChange(name, before, after, dirty))
+        out.append(TableChange(name, before, after, _dirty(b, name, before)))
     return tuple(out)
 
 
@@ -201,9 +196,9 @@ def _held(run: Snapshot) -> dict[tuple[str, str], float]:
 
 def _dirty(b: Snapshot, table: str, since: int | None) -> date | None:
     """First date that can differ; None where everything must be compared."""
-    if since is None or b.lake.version(table) != b.version(table):
+    if since is None:
         return None
-    first = b.lake.dirty_from(table, since)
+    first = b.lake.dirty_from(table, since, until=b.version(table))
     return None if first is None or first == date.min else first
 
 
