@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 import polars as pl
 
@@ -27,25 +28,47 @@ def instruments(work: Work) -> Mapping[str, pl.DataFrame]:
     keys = (
         work.session.lake.scan("raw.prices", columns=["source", "symbol", "date"])
         .group_by("source", "symbol")
-        .agg(pl.col("date").min().alias("first"), pl.col("date").max().alias("last"))
+        .agg(pl.col("date").min())
         .collect()
         .sort("source", "symbol")
     )
     cleaned = room.clean(
-        work.read("raw.instruments"),
+        work.session.lake.read("raw.instruments"),
         keys,
-        work.read("clean.instruments"),
+        work.session.lake.read("clean.instruments"),
         room.read_overrides(inputs_dir() / "instruments.csv"),
-        work.session.calendar,
+        calendar=work.session.calendar,
     )
+    if work.start is not None:
+        cleaned = cleaned.filter(pl.col("valid_from") >= work.start)
     return {"clean.instruments": cleaned}
+
+
+def _state(work: Work, start: date) -> pl.DataFrame:
+    """The last clean row of every instrument before ``start``.
+
+    Nearly all are found in the last sessions; only names that paused longer are looked up in the
+    whole history, so that a day costs what a day costs.
+    """
+    from wealthos_pipeline.data.processors import prices as room
+
+    lake, end = work.session.lake, work.session.calendar.offset(start, -1)
+    near = room.context_start(start, work.session.calendar)
+    recent = lake.read("clean.prices", start=near, end=end, columns=room.STATE)
+    registry = lake.read("clean.instruments").filter(pl.col("valid_from") < start)
+    paused = registry.join(recent, on="instrument_id", how="anti")["instrument_id"].unique()
+    if paused.len():
+        older = lake.scan("clean.prices", end=end, columns=room.STATE)
+        old = older.filter(pl.col("instrument_id").is_in(paused.to_list())).collect()
+        recent = pl.concat([recent, old])
+    return room.last_rows(recent, start)
 
 
 @stage(
     contract("clean.prices"),
     contract("clean.quarantine"),
     group="clean",
-    inputs=("raw.prices", "raw.rejected", "clean.instruments"),
+    inputs=("raw.prices", "raw.series", "raw.rejected", "clean.instruments"),
     rooms=_ROOMS,
     owner="team:data",
     checked=("clean.prices",),
@@ -54,21 +77,26 @@ def instruments(work: Work) -> Mapping[str, pl.DataFrame]:
 def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     """Bars with forward-chained split and total-return indices; what a rule rejects is quarantined."""
     from wealthos_pipeline.data.processors import prices as room
+    from wealthos_pipeline.data.processors import series as series_room
 
     lake = work.session.lake
+    calendar, now = work.session.calendar, work.session.now
     cleaned = room.clean(
-        room.effective(lake.read("raw.prices"), start=work.start),
+        lake.read("raw.prices", start=room.context_start(work.start, calendar)),
         lake.read("clean.instruments"),
-        work.session.calendar,
-        now=work.session.now,
-        previous=None if work.start is None else room.last_rows(lake, work.start),
+        calendar,
+        now=now,
+        previous=None if work.start is None else _state(work, work.start),
         start=work.start,
     )
-    rejected = work.read("raw.rejected", back=0)
-    return {
-        "clean.prices": cleaned.prices,
-        "clean.quarantine": pl.concat([cleaned.quarantine, rejected]),
-    }
+    parts = [
+        cleaned.quarantine,
+        series_room.rejected(lake.read("raw.series"), calendar, now=now),
+        lake.read("raw.rejected"),
+    ]
+    if work.start is not None:
+        parts = [part.filter(pl.col("date") >= work.start) for part in parts]
+    return {"clean.prices": cleaned.prices, "clean.quarantine": pl.concat(parts)}
 
 
 @stage(

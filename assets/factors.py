@@ -22,7 +22,7 @@ def _family_stage(family: Family) -> Stage:
         from wealthos_pipeline import factors
 
         session = work.session
-        own = session.library.family(family.table)
+        own = session.library.family(family.asset_class, family.name)
         values = factors.compute(
             own,
             work.prices(back=own.lookback, columns=_PRICE_COLUMNS, equity=False),
@@ -121,7 +121,9 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         from wealthos_pipeline.factors import evaluation
 
         lake = work.session.lake
-        coverage = evaluation.coverage(lake.read(scores_table.name))
+        scores = lake.read(scores_table.name)
+        rows = max(scores.height, 1)
+        coverage = {c: 1.0 - scores[c].null_count() / rows for c in scores.columns[2:]}
         return {
             "factors.summary": evaluation.summary(
                 lake.read("factors.performance"), work.session.library, coverage

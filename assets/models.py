@@ -42,6 +42,7 @@ def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
         start=work.start,
         registry=None if work.start is None else lake.read("models.registry"),
         end=work.end,
+        threads=work.settings.cores,
     )
     return {"models.registry": made.registry, "models.predictions": made.predictions}
 

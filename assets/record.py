@@ -121,19 +121,16 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     from wealthos_pipeline.data.storage import catalog as room
 
     session = work.session
+    prices = session.lake.scan("clean.prices").select(pl.all().count()).collect().row(0, named=True)
+    available = [name for name, filled in prices.items() if filled]
+    pairs = session.lake.scan("clean.series", columns=["series", "tenor"]).unique().collect()
+    series = pairs.select("series", "tenor").sort("series", "tenor").rows()
     contracts = [session.lake.contract(t) for t in session.lake.tables()]
     return {
         "meta.catalog": room.build(
             contracts,
             factors=tuple(session.library.factors.values()),
-            missing=session.library.missing_reasons(
-                work.session.lake.read("clean.prices", start=work.end, end=work.end),
-                session.lake.scan("clean.series", columns=["series"])
-                .unique()
-                .collect()["series"]
-                .to_list(),
-                session.source.info(),
-            ),
+            missing=session.library.missing_reasons(available, series),
             info=session.source.info(),
         )
     }
