@@ -460,9 +460,9 @@ def _configuration(contract: TableContract) -> dict[str, str | None]:
 def _date_column(actions: pl.DataFrame) -> str:
     """The column that has statistics: we write them for the date column only."""
     for name in actions.columns:
-        if name.startswith("min.") and actions[name].dtype == pl.Date:
-            if actions[name].null_count() < actions.height:
-                return name.removeprefix("min.")
+        values = actions[name]
+        if name.startswith("min.") and values.dtype == pl.Date and not values.is_null().all():
+            return name.removeprefix("min.")
     return ""
 
 

@@ -263,14 +263,17 @@ class Lake:
 
     # versions
 
-    def dirty_from(self, table: str, since_version: int | None) -> date | None:
-        """First date whose rows may differ between ``since_version`` and now; None if none does.
+    def dirty_from(
+        self, table: str, since_version: int | None, *, until: int | None = None
+    ) -> date | None:
+        """First date whose rows may differ between ``since_version`` and ``until`` (default: the
+        newest version); None if none does.
 
         since_version None: everything the table holds. ``date.min`` when the table has no dates
         or the log no longer reaches back. Versions form a tree (a restored version continues the
         one it restored), so that work which was rolled back does not count.
         """
-        latest = self.version(table)
+        latest = self.version(table) if until is None else until
         if latest is None:
             return None if since_version is None else date.min
         now, then = self._lineage(table, latest), self._lineage(table, since_version)
@@ -341,15 +344,26 @@ class Lake:
             dry_run=dry_run, hours=delta.RETENTION_DAYS * 24, keep=keep
         )
 
-    def files(self, table: str, version: int | None = None) -> list[Path]:
-        """The Parquet files of a version, ascending by date; partition columns are not in them."""
+    def files(
+        self,
+        table: str,
+        version: int | None = None,
+        *,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> list[Path]:
+        """The Parquet files of a version that may hold rows of [start, end], ascending by date;
+        partition columns are not in them."""
         if version is None:
             version = self.version(table)
         if version is None:
             return []
-        state, base = self._state(table, version), self._table(table)
-        base.check_files(state.files)
-        return [base.path / f.path for f in state.files]
+        base, files = (
+            self._table(table),
+            layout.pruned(self._state(table, version).files, start, end),
+        )
+        base.check_files(files)
+        return [base.path / f.path for f in files]
 
     def flush(self) -> None:
         """Make everything that was written since the last flush survive a loss of power."""
@@ -464,7 +478,8 @@ class Lake:
             if state is not None and after == before:
                 return self._unchanged(contract, state, frame.height)
             files = state.files if state else ()
-            return self._write(contract, frame, files, Commit("replace", date.min, after), frame)
+            dirty = date.min if after != before else None
+            return self._write(contract, frame, files, Commit("replace", dirty, after), frame)
         files = state.files if state else ()
         new = content.digest_by_date(frame, contract)
         dirty, after = self._compare(contract, files, before, new, start, end)

@@ -112,8 +112,11 @@ class Run:
         """The stage has consumed what ``plan`` says."""
         self._consumed[plan.stage] = Consumed(dict(plan.inputs), plan.definition)
 
-    def publish(self, *, as_of: date, source: str, finished_at: datetime) -> Manifest:
-        """Append the run's row to ``meta.runs``: from here on the run is what readers see."""
+    def publish(self, *, as_of: date, source: str, finished_at: datetime | None = None) -> Manifest:
+        """Append the run's row to ``meta.runs``: from here on the run is what readers see.
+
+        finished_at: aware instant; the run's ``now`` if not given.
+        """
         lake = self.lake
         tables = {
             name: version
@@ -123,7 +126,7 @@ class Run:
         manifest = Manifest(
             run_id=self.run_id,
             started_at=self.now,
-            finished_at=finished_at.astimezone(UTC),
+            finished_at=(finished_at or self.now).astimezone(UTC),
             as_of=as_of,
             source=source,
             tables=tables,
