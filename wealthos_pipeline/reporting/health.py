@@ -1,0 +1,83 @@
+"""Health of the data: coverage, quarantine, checks, staleness, what the source cannot give."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from wealthos_pipeline.reporting.lens import Lens, groups
+from wealthos_pipeline.reporting.report import Health
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.sources.base import SourceInfo
+
+__all__ = ["Health", "collect"]
+
+
+def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) -> Health:
+    """What the tables say about themselves, for the run and the session."""
+    notes = []
+    covered = lens("meta.coverage", sessions=10)
+    covered = covered.filter(pl.col("date") == as_of).sort("table")
+    if covered.is_empty():
+        notes.append("Coverage: no row of meta.coverage speaks of this session.")
+    checks = lens.read(
+        "meta.checks",
+        start=None,
+        columns=["run_id", "table", "check", "column", "severity", "success", "unexpected", "rows"],
+    ).filter(pl.col("run_id") == run_id)
+    if checks.is_empty():
+        notes.append(f"Checks: none are on record for run {run_id}.")
+    rejected = lens("clean.quarantine", "table", "date", "rule")
+    return Health(
+        coverage=tuple(covered.select("table", "rows", "expected").iter_rows()),
+        quarantine=tuple(
+            rejected.group_by("table", "rule")
+            .agg(pl.len().cast(pl.Int64), pl.col("date").max())
+            .sort("table", "rule")
+            .iter_rows()
+        ),
+        checks=tuple(
+            (
+                table,
+                int(rows["success"].sum()),
+                rows.height,
+                int(rows["rows"].max() or 0),  # type: ignore[arg-type]
+            )
+            for table, rows in groups(checks, "table", ["check", "column"])
+        ),
+        failed=tuple(
+            checks.filter(~pl.col("success"))
+            .sort("severity", "table", "check", "column")
+            .select(
+                "table",
+                pl.when(pl.col("column") == "")
+                .then(pl.col("check"))
+                .otherwise(pl.col("check") + " of " + pl.col("column")),
+                "severity",
+                "unexpected",
+                "rows",
+            )
+            .iter_rows()
+        ),
+        stale=_stale(lens, as_of),
+        missing=tuple(sorted(info.missing.items())),
+        notes=tuple(notes),
+    )
+
+
+def _stale(lens: Lens, as_of: date | None) -> tuple[str, ...]:
+    """Sentences about series that have stopped, by series."""
+    if as_of is None:
+        return ()
+    rows = lens("clean.series", "series", "tenor", "date", "frequency")
+    last = rows.group_by("series", "frequency").agg(pl.col("date").max()).sort("series")
+    now = lens.calendar.slot(as_of)
+    out = []
+    for name, frequency, day in last.select("series", "frequency", "date").iter_rows():
+        age = now - lens.calendar.slot(day)
+        if age > (45 if frequency == "month" else 5):
+            out.append(f"{name}: last value of {day}, {age:,} sessions before {as_of}")
+    return tuple(out)

@@ -1,0 +1,333 @@
+"""The mandates' part: proposals, performance beside 1/N, risk, contributions, attribution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.market_monitor.evidence import kupiec_p
+from wealthos_pipeline.reporting.lens import Lens, groups
+from wealthos_pipeline.reporting.report import (
+    Attribution,
+    Contribution,
+    Exceptions,
+    MandateReport,
+    Proposal,
+    Risk,
+    Track,
+    TradeLine,
+)
+
+BENCHMARK = "equal_weight"
+YEAR = 252
+EFFECTS = ("allocation", "selection", "interaction", "trading", "cost", "cash", "residual")
+WINDOWS = (("21 sessions", 21), ("252 sessions", 252))
+CRISES = (2008, 2020)
+
+
+def outcomes(lens: Lens) -> pl.DataFrame:
+    """VaR outcomes known by the day with their forecasts: one row a mandate and forecast date."""
+    known = lens(
+        "portfolio.risk_outcomes",
+        "mandate",
+        "run_kind",
+        "date",
+        "pnl_next",
+        "exception_95",
+        "exception_99",
+        "known_at",
+    )
+    forecast = lens("portfolio.risk", "mandate", "run_kind", "date", "var_95", "var_99")
+    return (
+        known.filter(pl.col("run_kind") == "backtest")
+        .join(forecast, on=["mandate", "run_kind", "date"], how="left")
+        .sort("mandate", "date")
+        .drop("run_kind", "known_at")
+    )
+
+
+def proposals(lens: Lens, mandates: Sequence[Mandate]) -> tuple[Proposal, ...]:
+    """The latest decision of each mandate: the live one of the day, else the backtest's last."""
+    solves = lens("portfolio.solves", sessions=160)
+    trades = lens("portfolio.trades", sessions=160)
+    known = {m.name: m for m in mandates}
+    names = sorted((set(solves["mandate"]) | {m.name for m in mandates if m.live}) - {BENCHMARK})
+    out = []
+    for name in names:
+        mine = solves.filter(
+            (pl.col("mandate") == name)
+            & (
+                (pl.col("run_kind") == "backtest")
+                | ((pl.col("run_kind") == "live") & (pl.col("date") == lens.day))
+            )
+        ).sort("date", "run_kind")
+        mandate = known.get(name)
+        title = mandate.title if mandate else name
+        currency = mandate.base_currency if mandate else ""
+        if mine.is_empty():
+            out.append(
+                Proposal(
+                    name,
+                    title,
+                    currency,
+                    "",
+                    None,
+                    "none",
+                    "No decision is known yet.",
+                    None,
+                    None,
+                    (),
+                )
+            )
+            continue
+        live = mine.filter(pl.col("run_kind") == "live")
+        solve = (live if live.height else mine).row(-1, named=True)
+        lines = trades.filter(
+            (pl.col("mandate") == name)
+            & (pl.col("run_kind") == solve["run_kind"])
+            & (pl.col("date") == solve["date"])
+        )
+        out.append(
+            Proposal(
+                name,
+                title,
+                currency,
+                solve["run_kind"],
+                solve["date"],
+                solve["status"],
+                solve["message"] or "",
+                solve["turnover"],
+                solve["ic"],
+                _trade_lines(lines),
+            )
+        )
+    return tuple(out)
+
+
+def _trade_lines(lines: pl.DataFrame) -> tuple[TradeLine, ...]:
+    """Largest value first."""
+    lines = lines.with_columns(pl.col("value").abs().alias("size")).sort(
+        "size", "instrument_id", descending=[True, False]
+    )
+    return tuple(
+        TradeLine(
+            r["instrument_id"],
+            r["side"],
+            r["weight_before"],
+            r["weight"],
+            r["value"],
+            r["units"],
+            r["cost"],
+            r["reason"],
+        )
+        for r in lines.iter_rows(named=True)
+    )
+
+
+def collect(
+    lens: Lens, mandates: Sequence[Mandate], nav: pl.DataFrame, judged: pl.DataFrame
+) -> tuple[MandateReport, ...]:
+    """One report a mandate that has a NAV or targets, by name."""
+    risk = lens("portfolio.risk", sessions=10).filter(pl.col("run_kind") == "backtest")
+    targets = lens("portfolio.targets", sessions=160)
+    effects = lens("portfolio.attribution", sessions=YEAR + 1).filter(
+        pl.col("run_kind") == "backtest"
+    )
+    navs = dict(groups(nav, "mandate", ["date"]))
+    known = {m.name: m for m in mandates}
+    names = sorted((set(navs) | set(targets["mandate"]) | set(known)) - {BENCHMARK})
+    out = []
+    for name in names:
+        mandate = known.get(name)
+        mine = navs.get(name)
+        bench = navs.get(BENCHMARK)
+        if mine is not None and bench is not None:
+            bench = bench.filter(pl.col("date") >= mine["date"][0])
+        decided, contributions = _contributions(targets.filter(pl.col("mandate") == name), lens.day)
+        out.append(
+            MandateReport(
+                name=name,
+                title=mandate.title if mandate else name,
+                note=mandate.note if mandate else "",
+                track=None if mine is None else track(mine),
+                benchmark=None
+                if mine is None or bench is None or bench.is_empty()
+                else track(bench),
+                risk=_risk(risk.filter(pl.col("mandate") == name)),
+                exceptions=_exceptions(judged.filter(pl.col("mandate") == name)),
+                contributions=contributions,
+                contributions_at=decided,
+                attribution=_attribution(lens, name, effects, mine, bench),
+                why="" if mine is not None else "No net asset value is on record.",
+            )
+        )
+    return tuple(out)
+
+
+def track(nav: pl.DataFrame) -> Track:
+    """Ratios of one NAV series (``portfolio.nav`` rows of one mandate by date).
+
+    Returns over calendar windows are simple up to a year and annualised geometrically beyond;
+    None where the series is shorter. Sharpe: √252 × mean / standard deviation of daily returns,
+    no risk-free rate deducted. Turnover (one-way) and cost: a year, on average.
+    """
+    days = nav["date"].to_list()
+    value = nav["nav"].to_list()
+    first, end = days[0], days[-1]
+    years = (end - first).days / 365.25
+    ret = nav["return_net"].drop_nulls().to_numpy()
+    sd = float(ret.std(ddof=1)) if ret.size > 2 else None
+    best, depth, worst, worst_at = value[0], 0.0, 0.0, first
+    for day, v in zip(days, value, strict=True):
+        best = max(best, v)
+        depth = 1.0 - v / best
+        if depth > worst:
+            worst, worst_at = depth, day
+    windows = {
+        "1 month": (_back(end, 1), False),
+        "year to date": (date(end.year - 1, 12, 31), False),
+        "1 year": (_back(end, 12), False),
+        "3 years p.a.": (_back(end, 36), True),
+        "10 years p.a.": (_back(end, 120), True),
+    }
+    returns = {k: _window(days, value, d, annual) for k, (d, annual) in windows.items()}
+    total = value[-1] / value[0]
+    return Track(
+        start=first,
+        end=end,
+        nav=value[-1],
+        returns=returns,
+        annual_return=total ** (1 / years) - 1 if years >= 1 and total > 0 else None,
+        volatility=None if sd is None else sd * math.sqrt(YEAR),
+        sharpe=float(ret.mean()) / sd * math.sqrt(YEAR) if sd else None,
+        max_drawdown=worst,
+        max_drawdown_at=worst_at,
+        drawdown=depth,
+        turnover=float(nav["turnover"].to_numpy().sum()) / years if years >= 1 else None,
+        cost=_cost(nav) / years if years >= 1 else None,
+        names=int(nav["names"][-1]),
+    )
+
+
+def _cost(nav: pl.DataFrame) -> float:
+    """Costs as a sum of fractions of that day's NAV."""
+    return float((nav["cost"] / nav["nav"]).to_numpy().sum())
+
+
+def _back(day: date, months: int) -> date:
+    return pl.Series([day]).dt.offset_by(f"-{months}mo").item()
+
+
+def _window(
+    days: Sequence[date], value: Sequence[float], since: date, annual: bool
+) -> float | None:
+    """Return from the last value at or before ``since``; None where the series begins later."""
+    at = next((i for i in range(len(days) - 1, -1, -1) if days[i] <= since), None)
+    if at is None or value[at] <= 0 or value[-1] <= 0:
+        return None
+    growth = value[-1] / value[at]
+    if not annual:
+        return growth - 1
+    return growth ** (365.25 / (days[-1] - days[at]).days) - 1
+
+
+def _risk(rows: pl.DataFrame) -> Risk | None:
+    rows = rows.sort("date").drop_nulls("var_99")
+    if rows.is_empty():
+        return None
+    r = rows.row(-1, named=True)
+    return Risk(r["date"], r["volatility"], r["var_95"], r["var_99"], r["cvar_95"], r["cvar_99"])
+
+
+def _exceptions(rows: pl.DataFrame) -> tuple[Exceptions, ...]:
+    """Whole history, the last 252 outcomes, and the crises that lie in the history."""
+    out = []
+    windows = [("since start", rows), ("last 252", rows.tail(YEAR))]
+    for year in CRISES:
+        inside = rows.filter(pl.col("date").dt.year() == year)
+        if inside.height:
+            windows.append((str(year), inside))
+    for level in (0.99, 0.95):
+        column = f"exception_{round(100 * level)}"
+        for window, part in windows:
+            judged = part.drop_nulls(column)
+            n, seen = judged.height, int(judged[column].sum() or 0)
+            if n:
+                out.append(
+                    Exceptions(window, level, n, seen, n * (1 - level), kupiec_p(seen, n, level))
+                )
+    return tuple(out)
+
+
+def _contributions(rows: pl.DataFrame, day: date) -> tuple[date | None, tuple[Contribution, ...]]:
+    """Names of the latest target portfolio, by share of variance."""
+    live = rows.filter((pl.col("run_kind") == "live") & (pl.col("date") == day))
+    rows = live if live.height else rows.filter(pl.col("run_kind") == "backtest")
+    if rows.is_empty():
+        return None, ()
+    last = rows.select(pl.col("date").max()).item()
+    rows = rows.filter(pl.col("date") == last).sort(
+        "risk_contribution", "instrument_id", descending=[True, False]
+    )
+    return last, tuple(
+        Contribution(r["instrument_id"], r["weight"], r["weight_benchmark"], r["risk_contribution"])
+        for r in rows.iter_rows(named=True)
+    )
+
+
+def _attribution(
+    lens: Lens,
+    name: str,
+    effects: pl.DataFrame,
+    nav: pl.DataFrame | None,
+    bench: pl.DataFrame | None,
+) -> tuple[Attribution, ...]:
+    """Effects summed by window, beside the sum of daily active returns of the NAVs."""
+    mine = effects.filter(pl.col("mandate") == name).sort("date", "effect", "group")
+    days = mine["date"].unique().sort()
+    out = []
+    for window, length in WINDOWS:
+        if len(days) < length:
+            continue
+        since = days[-length]
+        part = mine.filter(pl.col("date") >= since)
+        by_effect: dict[str, list[float]] = {}
+        by_sector: dict[str, list[list[float]]] = {}
+        for effect, group, value in part.select("effect", "group", "value").iter_rows():
+            by_effect.setdefault(effect, []).append(value)
+            if group:
+                pair = by_sector.setdefault(group, [[], []])
+                pair[0 if effect == "allocation" else 1].append(value)
+        order = [*EFFECTS, *sorted(set(by_effect) - set(EFFECTS))]
+        out.append(
+            Attribution(
+                window=window,
+                sessions=length,
+                effects=tuple((e, math.fsum(by_effect[e])) for e in order if e in by_effect),
+                sectors=tuple(
+                    (s, math.fsum(a), math.fsum(b)) for s, (a, b) in sorted(by_sector.items())
+                ),
+                active=_active(nav, bench, since, days[-1]),
+            )
+        )
+    return tuple(out)
+
+
+def _active(
+    nav: pl.DataFrame | None, bench: pl.DataFrame | None, since: date, until: date
+) -> float | None:
+    """Sum of daily net returns minus the benchmark's, over [since, until]."""
+    if nav is None or bench is None:
+        return None
+    both = (
+        nav.select("date", "return_net")
+        .join(bench.select("date", pl.col("return_net").alias("bench")), on="date")
+        .filter(pl.col("date").is_between(since, until))
+        .drop_nulls()
+        .sort("date")
+    )
+    return math.fsum((both["return_net"] - both["bench"]).to_list()) if both.height else None

@@ -1,0 +1,330 @@
+"""A report in words: sections of blocks, in the order in which a manager reads them."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.reporting import page_health, page_mandates, page_market
+from wealthos_pipeline.reporting.blocks import (
+    Block,
+    Cell,
+    Column,
+    Figures,
+    Heading,
+    Item,
+    Items,
+    Page,
+    Section,
+    Table,
+    Text,
+    cells,
+)
+from wealthos_pipeline.reporting.report import (
+    Alert,
+    MandateReport,
+    Move,
+    Proposal,
+    Report,
+    TradeLine,
+)
+from wealthos_pipeline.reporting.words import (
+    count,
+    day,
+    money,
+    number,
+    percent,
+    points,
+    sentence,
+    tone,
+)
+
+TOP = 3
+"""Trades of a mandate that are explained one by one in the mail."""
+
+SIDES = {"buy": "Buy", "sell": "Sell"}
+
+
+def build(report: Report, charts: frozenset[str]) -> Page:
+    """The page of ``report``; ``charts``: names of those that were drawn."""
+    sections = (
+        Section("status", "Status", _status(report)),
+        Section("changes", "What changed", _changes(report)),
+        Section("trades", "Proposed trades", _trades(report)),
+        Section("mandates", "Mandates", page_mandates.blocks(report, charts)),
+        Section("market", "Market", page_market.market(report, charts)),
+        Section("models", "Models and factors", page_market.skill(report, charts)),
+        Section("health", "Data health", page_health.health(report)),
+        Section("provenance", "Where the data come from", page_health.provenance(report)),
+    )
+    status = report.status.capitalize()
+    loud = sum(a.severity != "info" for a in report.alerts)
+    return Page(
+        title=f"Morning note {day(report.date)}",
+        subtitle=f"{report.source.title} · data as of {day(report.as_of)} · run {report.run_id}",
+        preheader=f"{status}. {count(loud, 'alert')} to look at, "
+        f"{count(sum(len(p.trades) for p in report.proposals), 'trade')} proposed. "
+        f"Data as of {day(report.as_of)}.",
+        sections=sections,
+        footer=page_health.biases(report),
+    )
+
+
+def _status(report: Report) -> tuple[Block, ...]:
+    by = {s: sum(a.severity == s for a in report.alerts) for s in ("critical", "warning", "info")}
+    p = report.market.p_turbulent
+    tones = {"complete": "", "degraded": "warning", "blocked": "critical"}
+    blocks: list[Block] = [
+        Figures(
+            (
+                ("Status", report.status.capitalize(), _status_words(report), tones[report.status]),
+                ("Data as of", day(report.as_of), f"run {report.run_id}", ""),
+                (
+                    "Alerts",
+                    f"{by['critical']} / {by['warning']} / {by['info']}",
+                    "critical / warning / info",
+                    "critical" if by["critical"] else "",
+                ),
+                (
+                    "Regime",
+                    report.market.regime.capitalize(),
+                    "not known yet" if p is None else f"turbulent with {percent(p, 0)}",
+                    "",
+                ),
+            )
+        )
+    ]
+    if report.past:
+        blocks.append(
+            Text(
+                f"Rebuilt for {day(report.date)} from what was known after that close. There was no "
+                "live run: decisions are the backtest's.",
+                "muted",
+            )
+        )
+    blocks += [
+        Text(r, "critical" if report.status == "blocked" else "warning") for r in report.reasons
+    ]
+    glance = _glance(report)
+    if glance is not None:
+        blocks.append(glance)
+    if report.alerts:
+        blocks.append(Heading("Alerts"))
+        blocks.append(Items(tuple(_alert(report, a) for a in report.alerts), mail_rows=8))
+    else:
+        blocks.append(Text("No alert was raised.", "muted"))
+    return tuple(blocks)
+
+
+def _status_words(report: Report) -> str:
+    if report.status == "complete":
+        return "all data checks passed" if report.health.checks else "no checks on record"
+    return count(len(report.reasons), "reason") + " below"
+
+
+def _alert(report: Report, alert: Alert) -> Item:
+    new = "new · " if alert.new else ""
+    return Item(alert.severity, "", new + sentence(_symbols(report, alert.text)), alert.severity)
+
+
+def _symbols(report: Report, text: str) -> str:
+    """Instrument ids at the head of a sentence as symbols."""
+    head, space, rest = text.partition(" ")
+    bare = head.rstrip(":")
+    label = report.labels.get(bare)
+    return text if label is None else f"{label}{head[len(bare) :]}{space}{rest}"
+
+
+def _glance(report: Report) -> Table | None:
+    rows = [_glance_row(report, m) for m in report.mandates]
+    if not rows:
+        return None
+    return Table(
+        (
+            Column("Mandate", right=False),
+            Column("1 month"),
+            Column("over 1/N"),
+            Column("1 year"),
+            Column("over 1/N"),
+            Column("Drawdown", wide=True),
+            Column("VaR 99 %", wide=True),
+            Column("To trade"),
+        ),
+        tuple(rows),
+        note="Net of costs, against 1/N of the same universe with the same costs. VaR: one session "
+        "ahead. To trade: one-way share of net asset value.",
+    )
+
+
+def _glance_row(report: Report, m: MandateReport) -> tuple[Cell, ...]:
+    proposal = next((p for p in report.proposals if p.mandate == m.name), None)
+    trade = _to_trade(proposal)
+    if m.track is None:
+        return cells(m.title, *(Cell("–", "muted") for _ in range(6)), trade)
+    out: list[str | Cell] = [m.title]
+    for window in ("1 month", "1 year"):
+        mine = m.track.returns.get(window)
+        other = m.benchmark.returns.get(window) if m.benchmark else None
+        gap = None if mine is None or other is None else mine - other
+        out += [Cell(percent(mine, sign=True), tone(mine)), Cell(points(gap), tone(gap))]
+    out.append(percent(m.track.drawdown))
+    out.append(percent(m.risk.var_99 if m.risk else None, 2))
+    return cells(*out, trade)
+
+
+def _to_trade(proposal: Proposal | None) -> Cell:
+    if proposal is None:
+        return Cell("–", "muted")
+    if proposal.status in ("infeasible", "failed"):
+        return Cell("impossible" if proposal.status == "infeasible" else "failed", "critical")
+    if not proposal.trades:
+        return Cell("nothing", "muted")
+    return Cell(percent(proposal.turnover))
+
+
+def _changes(report: Report) -> tuple[Block, ...]:
+    c = report.changes
+    blocks: list[Block] = []
+    if c.against is not None:
+        blocks.append(Text(f"Compared with {c.against}."))
+    if c.why:
+        blocks.append(Text(c.why, "muted"))
+    if c.facts:
+        blocks.append(Text(" ".join(c.facts)))
+    if c.against is None:
+        return tuple(blocks)
+    if c.targets:
+        title = "Target weights that moved most"
+        turned = ", ".join(f"{o} {percent(v)}" for o, v in sorted((c.turnover or {}).items()))
+        blocks.append(
+            _moves(
+                report, c.targets, title, "Mandate", 100, "% of NAV", f"One-way change: {turned}."
+            )
+        )
+    else:
+        blocks.append(Text("No target weight moved by 0.05 % or more."))
+    if c.predictions:
+        note = "z: the model's score in standard deviations over the date's names."
+        blocks.append(
+            _moves(report, c.predictions, "Predictions that moved most", "Model", 1, "z", note)
+        )
+    else:
+        blocks.append(Text("No prediction moved."))
+    new = [a for a in report.alerts if a.new]
+    words = f"{count(len(new), 'new alert')}, {count(c.alerts_gone, 'alert')} no longer raised"
+    if not c.why:
+        blocks.append(Text(f"{words}{'; the new ones are marked above' if new else ''}."))
+    return tuple(blocks)
+
+
+def _moves(
+    report: Report,
+    moves: tuple[Move, ...],
+    title: str,
+    owner: str,
+    scale: int,
+    unit: str,
+    note: str,
+) -> Table:
+    return Table(
+        (
+            Column(owner, right=False),
+            Column("Name", right=False),
+            Column(f"before, {unit}"),
+            Column("now"),
+            Column("change"),
+        ),
+        tuple(
+            cells(
+                m.owner,
+                report.label(m.instrument),
+                number(scale * m.before, 2, sign=scale == 1),
+                number(scale * m.after, 2, sign=scale == 1),
+                Cell(number(scale * m.change, 2, sign=True), tone(m.change)),
+            )
+            for m in moves
+        ),
+        title=title,
+        note=note,
+        mail_rows=12,
+    )
+
+
+def _trades(report: Report) -> tuple[Block, ...]:
+    if not report.proposals:
+        return (Text("No mandate is set up: there is nothing to propose.", "muted"),)
+    blocks: list[Block] = []
+    for p in report.proposals:
+        blocks += _proposal(report, p)
+    return tuple(blocks)
+
+
+def _proposal(report: Report, p: Proposal) -> list[Block]:
+    when = f"{'live' if p.kind == 'live' else 'backtest'}, decided on the close of {day(p.decided)}"
+    out: list[Block] = [Heading(p.title, when if p.decided else "")]
+    if p.status in ("infeasible", "failed"):
+        lead = (
+            "This mandate is impossible as it is written, so nothing is proposed."
+            if p.status == "infeasible"
+            else "The optimisation failed, so nothing is proposed."
+        )
+        lines = [line.strip(" -•\t") for line in p.message.splitlines() if line.strip()]
+        out.append(Text(lead, "critical"))
+        out += [Text(sentence(line)) for line in lines]
+        return out
+    if p.status == "none":
+        return [*out, Text(p.message, "muted")]
+    if p.message:
+        out.append(Text(sentence(p.message), "muted"))
+    if not p.trades:
+        return [*out, Text("Nothing to trade: no change is worth its cost.")]
+    ic = "" if p.ic is None else f", shrunk IC behind the alphas {number(p.ic, 3, sign=True)}"
+    out.append(
+        Text(
+            f"{count(len(p.trades), 'trade')}, {money(p.traded, p.currency)} in all, one-way turnover "
+            f"{percent(p.turnover)}, estimated cost {money(p.cost, p.currency)}{ic}."
+        )
+    )
+    top, rest = p.trades[:TOP], p.trades[TOP:]
+    out.append(
+        Items(
+            tuple(
+                Item(
+                    SIDES.get(t.side, t.side),
+                    f"{report.label(t.instrument)}  {percent(t.weight_before)} → {percent(t.weight)}",
+                    f"{money(abs(t.value), p.currency)}, cost {money(t.cost, p.currency)}. "
+                    + sentence(t.reason),
+                )
+                for t in top
+            )
+        )
+    )
+    if rest:
+        out.append(_rest(report, p, rest))
+    return out
+
+
+def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
+    return Table(
+        (
+            Column("Name", right=False),
+            Column("Side", right=False),
+            Column("before"),
+            Column("target"),
+            Column(f"value, {p.currency}".rstrip(", ")),
+            Column("units", wide=True),
+            Column("cost", wide=True),
+        ),
+        tuple(
+            cells(
+                report.label(t.instrument),
+                SIDES.get(t.side, t.side),
+                percent(t.weight_before),
+                percent(t.weight),
+                Cell(number(t.value, 0, sign=True), tone(t.value)),
+                number(t.units, 0, sign=True),
+                number(t.cost, 0),
+            )
+            for t in rest
+        ),
+        title="The other trades",
+        note="Weights in percent of net asset value; units at the decision's close.",
+        mail_rows=7,
+    )

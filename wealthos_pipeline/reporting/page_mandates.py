@@ -1,0 +1,320 @@
+"""Section 4: how the mandates did, what they risk, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from wealthos_pipeline.reporting.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Column,
+    Heading,
+    Table,
+    Text,
+    cells,
+)
+from wealthos_pipeline.reporting.report import Attribution, MandateReport, Report, Track
+from wealthos_pipeline.reporting.words import count, day, number, percent, points, tone
+
+SIDE_BY_SIDE = 4
+"""Mandates in one table."""
+
+NAMES = 8
+"""Names of a portfolio shown in the mail."""
+
+EFFECTS = {
+    "allocation": "Sector allocation",
+    "selection": "Selection in sectors",
+    "interaction": "Interaction",
+    "trading": "Trading within the day",
+    "cost": "Costs",
+    "cash": "Cash",
+    "residual": "Residual",
+}
+
+
+def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
+    """Performance, charts, risk, contributions, attribution."""
+    known = [m for m in report.mandates if m.track is not None]
+    out: list[Block] = [
+        Text(f"{m.title}: {m.why}", "muted") for m in report.mandates if m.track is None and m.why
+    ]
+    if not known:
+        out.append(
+            Text("No mandate has a net asset value yet, so there is no performance to show.")
+        )
+        return tuple(out)
+    for part in _chunks(known):
+        out.append(_performance(part))
+    if "nav" in charts:
+        out.append(
+            Chart(
+                "nav",
+                "Growth of each mandate and of 1/N of the same universe, and their drawdowns",
+                "Growth of 1 net of costs (log scale) and drawdown, backtest. 1/N: the same universe in "
+                "equal parts, rebalanced monthly with the same costs.",
+            )
+        )
+    out.append(Heading("Risk"))
+    for part in _chunks(known):
+        out.append(_risk(part))
+        out.append(_exceptions(part))
+    if "var" in charts:
+        out.append(
+            Chart(
+                "var",
+                "Daily results against the 99 % value at risk forecast the day before",
+                "Result of the next session (grey) against minus the 99 % VaR forecast at the close "
+                "before (line); exceptions are marked. Shaded: 2008 and 2020.",
+            )
+        )
+    held = [m for m in known if m.contributions]
+    if held:
+        out.append(Heading("Where the risk comes from"))
+        if "risk" in charts:
+            out.append(
+                Chart(
+                    "risk",
+                    "Weight and share of variance of the largest contributors, by mandate",
+                    "Target weight (light) and share of the portfolio's variance (dark), the "
+                    "largest contributors.",
+                )
+            )
+        for m in held:
+            out.append(_contributions(report, m))
+    out += _attributions(known)
+    return tuple(out)
+
+
+def _chunks(mandates: Sequence[MandateReport]) -> list[Sequence[MandateReport]]:
+    return [mandates[i : i + SIDE_BY_SIDE] for i in range(0, len(mandates), SIDE_BY_SIDE)]
+
+
+def _header(part: Sequence[MandateReport], bench: bool) -> tuple[Column, ...]:
+    return (
+        Column("", right=False),
+        *(Column(m.name) for m in part),
+        *((Column("1/N"),) if bench else ()),
+    )
+
+
+def _performance(part: Sequence[MandateReport]) -> Table:
+    tracks = [m.track for m in part if m.track is not None]
+    bench = next((m.benchmark for m in part if m.benchmark is not None), None)
+    every: list[Track] = [*tracks, *([bench] if bench else [])]
+    rows: list[tuple[Cell, ...]] = []
+
+    def row(
+        label: str, value: Callable[[Track], str], toned: Callable[[Track], float | None]
+    ) -> None:
+        rows.append(cells(label, *(Cell(value(t), tone(toned(t))) for t in every)))
+
+    for window in tracks[0].returns:
+        rows.append(
+            cells(
+                f"Return, {window}",
+                *(
+                    Cell(percent(t.returns[window], sign=True), tone(t.returns[window]))
+                    for t in every
+                ),
+            )
+        )
+    row(
+        "Return since start p.a.",
+        lambda t: percent(t.annual_return, sign=True),
+        lambda t: t.annual_return,
+    )
+    row("Volatility p.a.", lambda t: percent(t.volatility), lambda t: None)
+    row("Sharpe ratio", lambda t: number(t.sharpe, 2), lambda t: t.sharpe)
+    row("Drawdown now", lambda t: percent(t.drawdown), lambda t: None)
+    row("Largest drawdown", lambda t: percent(t.max_drawdown), lambda t: None)
+    row("… reached on", lambda t: day(t.max_drawdown_at), lambda t: None)
+    row("Turnover p.a., one-way", lambda t: percent(t.turnover, 0), lambda t: None)
+    row("Costs p.a.", lambda t: percent(t.cost, 2), lambda t: None)
+    row("Names held", lambda t: number(t.names, 0), lambda t: None)
+    starts = sorted({t.start for t in tracks})
+    return Table(
+        _header(part, bench is not None),
+        tuple(rows),
+        title="Performance net of costs",
+        note=f"Backtest from {' / '.join(day(s) for s in starts)} to {day(tracks[0].end)}; total return, "
+        "fills at the next close. Sharpe: √252 × mean / standard deviation of daily returns, no "
+        "risk-free rate deducted. p.a.: a year.",
+    )
+
+
+def _risk(part: Sequence[MandateReport]) -> Table:
+    lines = (
+        ("Volatility p.a., forecast", "volatility", 1),
+        ("VaR 95 %", "var_95", 2),
+        ("VaR 99 %", "var_99", 2),
+        ("CVaR 95 %", "cvar_95", 2),
+        ("CVaR 99 %", "cvar_99", 2),
+    )
+    dates = sorted({m.risk.date for m in part if m.risk is not None})
+    at = (
+        f"Forecast at the close of {' / '.join(day(d) for d in dates)}"
+        if dates
+        else "No forecast yet"
+    )
+    return Table(
+        _header(part, False),
+        tuple(
+            cells(
+                label,
+                *(percent(getattr(m.risk, name) if m.risk else None, digits) for m in part),
+            )
+            for label, name, digits in lines
+        ),
+        title="One session ahead",
+        note=f"{at}, for the holdings of that close; losses in percent of net asset value.",
+    )
+
+
+def _exceptions(part: Sequence[MandateReport]) -> Table:
+    keys = list(dict.fromkeys((e.level, e.window) for m in part for e in m.exceptions))
+    found = {(m.name, e.level, e.window): e for m in part for e in m.exceptions}
+    rows = []
+    for level, window in keys:
+        row: list[str | Cell] = [f"VaR {level:.0%}, {window}".replace("%", "\u00a0%")]
+        for m in part:
+            e = found.get((m.name, level, window))
+            if e is None:
+                row.append(Cell("–", "muted"))
+                continue
+            p = "–" if e.p is None else number(e.p, 3 if e.p < 0.1 else 2)
+            row.append(
+                Cell(
+                    f"{e.observed} / {number(e.expected, 1)}  (p {p})",
+                    "warning" if e.p is not None and e.p < 0.05 else "",
+                )
+            )
+        rows.append(cells(*row))
+    return Table(
+        _header(part, False),
+        tuple(rows),
+        title="VaR exceptions, observed / expected",
+        note="p: Kupiec's test that the number is right; below 0.05 the forecast was wrong more often "
+        "(or less) than it said. Results of the frozen holdings of each forecast.",
+    )
+
+
+def _contributions(report: Report, m: MandateReport) -> Table:
+    effective = sum(c.weight**2 for c in m.contributions)
+    shown = [c for c in m.contributions if abs(c.weight) >= 5e-5 or abs(c.share) >= 5e-4]
+    words = f"{count(len(shown), 'name')}"
+    if effective > 0:
+        words += f", effectively {number(1 / effective, 1)} (1 / Σw²)"
+    return Table(
+        (
+            Column("Name", right=False),
+            Column("weight"),
+            Column("1/N"),
+            Column("share of variance"),
+        ),
+        tuple(
+            cells(
+                report.label(c.instrument),
+                percent(c.weight),
+                percent(c.benchmark),
+                Cell(percent(c.share), tone(c.share)),
+            )
+            for c in shown
+        ),
+        title=m.title,
+        note=f"Target portfolio of {day(m.contributions_at)}: {words}.",
+        mail_rows=NAMES,
+    )
+
+
+def _attributions(known: Sequence[MandateReport]) -> list[Block]:
+    out: list[Block] = [Heading("Where the difference to 1/N comes from")]
+    windows = list(dict.fromkeys(a.window for m in known for a in m.attribution))
+    if not windows:
+        return [*out, Text("No attribution is known yet.", "muted")]
+    for window in windows:
+        for part in _chunks(known):
+            table = _attribution(part, window)
+            if table is not None:
+                out.append(table)
+    last = windows[-1]
+    for m in known:
+        out += [_sectors(m, a) for a in m.attribution if a.window == last and a.sectors]
+    return out
+
+
+def _attribution(part: Sequence[MandateReport], window: str) -> Table | None:
+    """Effects of each mandate in percentage points, with the line that they sum to."""
+    found: dict[str, Attribution] = {
+        m.name: a for m in part for a in m.attribution if a.window == window
+    }
+    here = [m for m in part if m.name in found]
+    if not here:
+        return None
+    effects = list(dict.fromkeys(e for a in found.values() for e, _ in a.effects))
+    values = {name: dict(a.effects) for name, a in found.items()}
+    rows = [
+        cells(
+            EFFECTS.get(e, e),
+            *(Cell(points(values[m.name].get(e), 2), tone(values[m.name].get(e))) for m in here),
+        )
+        for e in effects
+    ]
+    rows.append(
+        cells(
+            "Sum of the effects",
+            *(Cell(points(found[m.name].total, 2), tone(found[m.name].total)) for m in here),
+        )
+    )
+    rows.append(
+        cells(
+            "Active return of the NAVs",
+            *(Cell(points(found[m.name].active, 2), tone(found[m.name].active)) for m in here),
+        )
+    )
+    gaps = [
+        abs(found[m.name].total - active)
+        for m in here
+        if (active := found[m.name].active) is not None
+    ]
+    check = (
+        f" Largest difference between the two: {number(1e4 * max(gaps), 4)} basis points."
+        if gaps
+        else ""
+    )
+    return Table(
+        _header(here, False),
+        tuple(rows),
+        title=f"Last {window}",
+        totals=2,
+        note="Percentage points, daily arithmetic effects added up (not compounded); the lines may "
+        f"differ from their sum by rounding.{check}",
+    )
+
+
+def _sectors(m: MandateReport, a: Attribution) -> Table:
+    rows = [
+        cells(
+            sector,
+            Cell(points(allocation, 2), tone(allocation)),
+            Cell(points(selection, 2), tone(selection)),
+            Cell(points(allocation + selection, 2), tone(allocation + selection)),
+        )
+        for sector, allocation, selection in a.sectors
+    ]
+    left = sum(x for _, x, _ in a.sectors)
+    right = sum(x for _, _, x in a.sectors)
+    rows.append(cells("Sum", points(left, 2), points(right, 2), points(left + right, 2)))
+    return Table(
+        (
+            Column("Sector", right=False),
+            Column("allocation"),
+            Column("selection and interaction"),
+            Column("together"),
+        ),
+        tuple(rows),
+        title=f"{m.title}: by sector, last {a.window}",
+        totals=1,
+        full=True,
+    )

@@ -1,0 +1,65 @@
+"""Numbers as a manager reads them: signs, units, sensible digits, ISO dates."""
+
+from __future__ import annotations
+
+from datetime import date
+
+NONE = "–"
+"""Nothing to say: not available or not defined."""
+
+_SPACE = "\u00a0"
+
+
+def number(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
+    """``value`` with thousands separators and a true minus; ``NONE`` for None."""
+    if value is None or value != value:
+        return NONE
+    text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
+    if not float(text.replace(",", "")):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
+    """A decimal in percent: 0.0312 → ``3.1 %``."""
+    if value is None or value != value:
+        return NONE
+    return f"{number(100 * value, digits, sign=sign)}{_SPACE}%"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of decimals in percentage points, signed: 0.012 → ``+1.2 pp``."""
+    if value is None or value != value:
+        return NONE
+    return f"{number(100 * value, digits, sign=True)}{_SPACE}pp"
+
+
+def money(value: float | None, currency: str, *, sign: bool = False) -> str:
+    """Whole units of a currency."""
+    if value is None:
+        return NONE
+    return f"{number(value, 0, sign=sign)}{_SPACE}{currency}".rstrip(_SPACE)
+
+
+def day(value: date | None) -> str:
+    """ISO date."""
+    return NONE if value is None else value.isoformat()
+
+
+def count(value: int, one: str, many: str | None = None) -> str:
+    """``1 trade``, ``3 trades``."""
+    return f"{value:,}{_SPACE}{one if value == 1 else many or one + 's'}"
+
+
+def tone(value: float | None) -> str:
+    """Class of a signed number: negative ones are toned, nothing else."""
+    return "neg" if value is not None and value < 0 else ""
+
+
+def sentence(text: str) -> str:
+    """``text`` on one line, beginning with a capital and ending with a full stop."""
+    flat = " ".join(text.split())
+    if not flat:
+        return flat
+    flat = flat[0].upper() + flat[1:]
+    return flat if flat[-1] in ".!?" else flat + "."
