@@ -60,6 +60,7 @@ class LightGBM:
     """Boosted regression trees.
 
     min_leaf_share: smallest leaf as a share of the training rows (at least 20 rows).
+    bin_rows: rows that the bins' edges are found on (drawn with the seed where there are more).
     threads: speed only; not a parameter of the fit.
     """
 
@@ -71,6 +72,7 @@ class LightGBM:
     min_leaf_share: float = 0.02
     feature_fraction: float = 0.7
     max_bin: int = 63
+    bin_rows: int = 20_000
     name: str = "lightgbm"
 
     @property
@@ -83,6 +85,7 @@ class LightGBM:
             "min_leaf_share": self.min_leaf_share,
             "feature_fraction": self.feature_fraction,
             "max_bin": self.max_bin,
+            "bin_rows": self.bin_rows,
         }
 
     def fit(
@@ -111,6 +114,7 @@ class LightGBM:
                 "min_data_in_leaf": max(20, int(len(y) * self.min_leaf_share)),
                 "feature_fraction": self.feature_fraction,
                 "max_bin": self.max_bin,
+                "bin_construct_sample_cnt": self.bin_rows,
                 "seed": self.seed,
                 "deterministic": True,
                 "force_row_wise": True,
