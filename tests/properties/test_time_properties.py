@@ -119,6 +119,20 @@ def test_a_correction_lies_between_the_moments(
     assert first_correction(synthetic_raw, *moments) is not None
 
 
+def test_forward_chains_equal_a_plain_loop(
+    whole: Memo, synthetic_raw: RawMarket, synthetic_prices: pl.DataFrame, end: datetime
+) -> None:
+    """``clean.prices`` against the independent construction in ``support/synthetic.py``."""
+    ours = whole(synthetic_raw, end)
+    names = ours.tables["clean.instruments"].select("instrument_id", "symbol").unique()
+    made = ours.tables["clean.prices"].join(names, on="instrument_id").sort("symbol", "date")
+    plain = synthetic_prices.sort("instrument_id", "date")
+    assert made.select("symbol", "date").rows() == plain.select("instrument_id", "date").rows()
+    for column in ("close", "split_index", "tr_index"):
+        gap = (made[column] / plain[column] - 1).abs().max()
+        assert gap < 1e-12, column
+
+
 def scaled_columns(driver: Driver) -> dict[str, list[str]]:
     """Columns of factors that say that they need the traded price."""
     return {

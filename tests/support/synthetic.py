@@ -170,6 +170,7 @@ def _series(days: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     monthly = daily.group_by(pl.col("date").dt.month_end(), maintain_order=True).agg(
         pl.col("fetched_at").max() + timedelta(days=5)
     )
+    monthly = monthly.filter(pl.col("date") <= days["date"][-1])  # no month that still runs
     for name, tenor in (("moody_yield", "AAA"), ("moody_yield", "BAA"), ("risk_free", "1M")):
         base = {"AAA": 4.0, "BAA": 5.0, "1M": 1.5}[tenor]
         parts.append(
@@ -206,7 +207,7 @@ def _membership(names: int, dates: list[date]) -> pl.DataFrame:
             "source": SOURCE,
             "universe": "default",
             "symbol": symbol(i),
-            "start": dates[min(JOINED_INDEX.get(i, 0), len(dates) - 1)],
+            "start": dates[min(max(JOINED_INDEX.get(i, 0), LATE.get(i, 0)), len(dates) - 1)],
             "end": dates[LEFT_INDEX[i]] if i in LEFT_INDEX and LEFT_INDEX[i] < len(dates) else None,
             "fetched_at": LOADED,
         }
