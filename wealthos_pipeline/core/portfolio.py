@@ -42,8 +42,8 @@ class Mandate(BaseModel):
     (half the sum of absolute weight changes); ``holding_period_days`` is H of DESIGN §11, in
     sessions; ``risk_aversion`` is γ over the horizon; volatilities are annualised (252).
 
-    Weights sum to ``budget − cash_buffer``. ``max_turnover`` does not apply to the first purchase,
-    and what must go because it left the universe (and its replacement) comes on top of it.
+    Weights sum to ``budget − cash_buffer``. ``max_turnover`` does not apply to the first purchase;
+    selling what left the universe and investing the proceeds comes on top of it.
     ``sector_max_weight`` caps every known sector; names without one are not capped by it.
     ``live: false`` is backtested only: no trades are proposed for it. ``equal_weight`` is 1/N, the
     benchmark's own rule.

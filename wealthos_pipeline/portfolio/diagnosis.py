@@ -212,7 +212,9 @@ def _elastic(
         sizes = {"w": n, "y": k, "u": m, "s": slacks}
         return sparse.hstack(
             [
-                sparse.csr_matrix(parts[name]) if name in parts else sparse.csr_matrix((height, size))
+                sparse.csr_matrix(parts[name])
+                if name in parts
+                else sparse.csr_matrix((height, size))
                 for name, size in sizes.items()
             ],
             format="csr",

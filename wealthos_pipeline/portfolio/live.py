@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date as Date  # noqa: N812 - ``date`` is an argument's name here
 
+import numpy as np
 import polars as pl
 
+from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.portfolio.backtest import State
-from wealthos_pipeline.portfolio.panel import Panel
+from wealthos_pipeline.portfolio import decision
+from wealthos_pipeline.portfolio.accounts import Marks
+from wealthos_pipeline.portfolio.backtest import CASH, State, views
+from wealthos_pipeline.portfolio.panel import Panel, build
 from wealthos_pipeline.portfolio.risk import RiskModel
 from wealthos_pipeline.utils.config import PortfolioSettings
+
+RUN_KIND = "live"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +30,24 @@ class Proposal:
     trades: pl.DataFrame
 
 
+@dataclass(frozen=True, eq=False)
+class _Book:
+    """Value of what is held at the close of the date, by name, and cash; where it came from."""
+
+    values: dict[str, float]
+    cash: float
+    origin: str
+    faults: tuple[str, ...] = ()
+
+    @property
+    def nav(self) -> float:
+        return self.cash + float(np.array([v for _, v in sorted(self.values.items())]).sum())
+
+
 def propose(
     mandate: Mandate,
     *,
-    date: date,
+    date: Date,
     prices: pl.DataFrame | Panel,
     universe: pl.DataFrame,
     predictions: pl.DataFrame,
@@ -39,5 +59,161 @@ def propose(
     calendar: TradingCalendar,
     settings: PortfolioSettings,
 ) -> Proposal:
-    """Targets and trades for the close of ``date``."""
-    raise NotImplementedError
+    """Targets and trades for the close of ``date``; no rows at all for a mandate with ``live: false``.
+
+    prices: ``clean.prices`` rows of the last ``backtest.LOOKBACK`` sessions at least (and back to the
+    date of the holdings, so that splits since then are applied: needs ``split_index``).
+    predictions: kind ``live`` is used. risk_model: that of ``date``.
+    holdings: ``clean.holdings``; the mandate's rows of its latest date ≤ ``date`` are the book. None,
+    or no such rows: the paper portfolio of the backtest (``paper``), drifted to ``date``; without
+    that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date`` is
+    frozen at its last price; one that never had a price makes the decision ``held``, with its name.
+    """
+    if not mandate.live:
+        return Proposal(
+            *(contract(f"portfolio.{t}").empty() for t in ("targets", "solves", "trades"))
+        )
+    book = _supplied(mandate, date, prices, holdings, calendar)
+    if book is None:
+        book = _paper(mandate, date, prices, paper, calendar)
+    names = set(universe["instrument_id"].unique().to_list()) | set(book.values)
+    panel = build(prices, calendar, ids=names)
+    row = panel.row(calendar.slot(date))
+    close: dict[str, float] = {}
+    if 0 <= row < len(panel.dates):
+        traded = np.flatnonzero(np.isfinite(panel.tr[row]) & np.isfinite(panel.close[row]))
+        close = {panel.ids[i]: float(panel.close[row, i]) for i in traded}
+    members = universe.filter(pl.col("date") == date)["instrument_id"].sort().to_list()
+    rows = predictions.filter(
+        (pl.col("model") == mandate.model) & (pl.col("kind") == "live") & (pl.col("date") == date)
+    )
+    z, ic, note = views(mandate, rows, evaluation, calendar, settings, date)
+    nav = book.nav
+    broken = bool(book.faults) or not nav > 0
+    situation = decision.Situation(
+        date=date,
+        nav=nav,
+        members=tuple(members),
+        traded=frozenset(close),
+        held={} if broken else {name: v / nav for name, v in sorted(book.values.items())},
+        close=close,
+        risk=risk_model,
+        z=z,
+        ic=ic,
+        labels=decision.labels(instruments, date),
+        note=" ".join(x for x in (note, book.origin) if x),
+    )
+    if book.faults:
+        made = decision.held(mandate, situation, RUN_KIND, " ".join(book.faults))
+    else:
+        made = decision.decide(mandate, situation, run_kind=RUN_KIND)
+    return Proposal(
+        targets=_conformed("targets", made.targets),
+        solves=_conformed("solves", made.solves),
+        trades=_conformed("trades", made.trades),
+    )
+
+
+def _conformed(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    table = contract(f"portfolio.{name}")
+    return table.conform(frame.select(table.column_names))
+
+
+def _supplied(
+    mandate: Mandate,
+    day: Date,
+    prices: pl.DataFrame | Panel,
+    holdings: pl.DataFrame | None,
+    calendar: TradingCalendar,
+) -> _Book | None:
+    """The book that a person supplied; None where there is none for this mandate."""
+    if holdings is None:
+        return None
+    mine = holdings.filter((pl.col("mandate") == mandate.name) & (pl.col("date") <= day))
+    if not mine.height:
+        return None
+    since: Date = mine["date"].max()  # type: ignore[assignment]
+    mine = mine.filter(pl.col("date") == since).sort("instrument_id")
+    origin = f"From the holdings supplied for {since}."
+    cash = float(mine.filter(pl.col("instrument_id") == CASH)["units"].sum())
+    rows = mine.filter((pl.col("instrument_id") != CASH) & (pl.col("units") != 0.0))
+    values: dict[str, float] = {}
+    unpriced = []
+    last = _last_bars(prices, day, calendar)
+    then = _last_bars(prices, since, calendar)
+    for name, units in rows.select("instrument_id", "units").iter_rows():
+        if name not in last:
+            unpriced.append(name)
+            continue
+        price, split = last[name]
+        before = then[name][1] if name in then else split
+        values[name] = float(units) * price * split / before
+    faults = (
+        (
+            f"The holdings of {since} contain {', '.join(unpriced)}, for which no price is known, so "
+            "the portfolio cannot be valued and nothing is proposed. Correct the holdings file or "
+            "add the prices.",
+        )
+        if unpriced
+        else ()
+    )
+    return _Book(values, cash, origin, faults)
+
+
+def _last_bars(
+    prices: pl.DataFrame | Panel, day: Date, calendar: TradingCalendar
+) -> dict[str, tuple[float, float]]:
+    """Last close and split index at or before ``day`` by name (split index 1 if not given)."""
+    if isinstance(prices, Panel):
+        row = min(prices.row(calendar.slot(day)), len(prices.dates) - 1)
+        out = {}
+        for i, name in enumerate(prices.ids):
+            seen = np.flatnonzero(np.isfinite(prices.close[: row + 1, i]))
+            if len(seen):
+                out[name] = (float(prices.close[seen[-1], i]), 1.0)
+        return out
+    split = pl.col("split_index") if "split_index" in prices.columns else pl.lit(1.0)
+    bars = (
+        prices.filter(pl.col("date") <= day)
+        .sort("instrument_id", "date")
+        .group_by("instrument_id", maintain_order=True)
+        .agg(pl.col("close").last(), split.last().alias("split"))
+    )
+    return {name: (float(c), float(s)) for name, c, s in bars.iter_rows()}
+
+
+def _paper(
+    mandate: Mandate,
+    day: Date,
+    prices: pl.DataFrame | Panel,
+    paper: State | None,
+    calendar: TradingCalendar,
+) -> _Book:
+    """The backtest's portfolio, drifted to ``day``; cash where there is none yet."""
+    past = None if paper is None else paper.positions.filter(pl.col("date") <= day)
+    if past is None or not past.height:
+        return _Book({}, float(mandate.initial_nav), "From cash: nothing is held yet.")
+    rows = past.filter(pl.col("date") == past["date"].max()).sort("instrument_id")
+    cash = float(rows.filter(pl.col("instrument_id") == CASH)["units"].sum())
+    rows = rows.filter(pl.col("instrument_id") != CASH)
+    panel = build(prices, calendar, ids=rows["instrument_id"])
+    row = min(panel.row(calendar.slot(day)), len(panel.dates) - 1)
+    marks = Marks.of(panel)
+    code = {name: i for i, name in enumerate(panel.ids)}
+    values, unpriced = {}, []
+    for name, units in rows.select("instrument_id", "units").iter_rows():
+        mark = float(marks.tr[row, code[name]]) if name in code and row >= 0 else float("nan")
+        if np.isfinite(mark):
+            values[name] = float(units) * mark
+        else:
+            unpriced.append(name)
+    faults = (
+        (
+            f"The paper portfolio holds {', '.join(unpriced)}, for which no price was handed in; "
+            "nothing is proposed.",
+        )
+        if unpriced
+        else ()
+    )
+    origin = "From the paper portfolio of the backtest, as no holdings were supplied."
+    return _Book(values, cash, origin, faults)

@@ -154,8 +154,16 @@ def _canonical(p: Problem) -> _Form:
 
     eye = sparse.identity(n, format="csr")
     if k:
-        add("factors", wide(sparse.csr_matrix(R[free].T), -sparse.identity(k), height=k), -(R.T @ rest))
-    add("budget", wide(sparse.csr_matrix(np.ones((1, n))), height=1), np.array([p.budget - rest.sum()]))
+        add(
+            "factors",
+            wide(sparse.csr_matrix(R[free].T), -sparse.identity(k), height=k),
+            -(R.T @ rest),
+        )
+    add(
+        "budget",
+        wide(sparse.csr_matrix(np.ones((1, n))), height=1),
+        np.array([p.budget - rest.sum()]),
+    )
     zero = at
 
     add("upper", wide(eye, height=n), hi)

@@ -90,7 +90,9 @@ def _of(frame: pl.DataFrame, mandate: Mandate) -> pl.DataFrame:
     return frame.filter((pl.col("mandate") == mandate.name) & (pl.col("run_kind") == "backtest"))
 
 
-def _resume(state: Mapping[str, pl.DataFrame], mandate: Mandate, start: date) -> backtest.State | None:
+def _resume(
+    state: Mapping[str, pl.DataFrame], mandate: Mandate, start: date
+) -> backtest.State | None:
     before = {name: _of(state[name], mandate).filter(pl.col("date") < start) for name in state}
     if before["nav"].is_empty():
         return None

@@ -1,0 +1,124 @@
+"""Why a trade is made, in words, from the decomposition of marginal utility."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from wealthos_pipeline.portfolio.diagnosis import percent
+from wealthos_pipeline.portfolio.problem import Floats, Parts, Problem
+
+NEGLIGIBLE = 1e-6
+"""Differences of marginal utility (returns over the horizon) below this are not worth a word."""
+
+_RISK = {
+    (True, True): "lowers risk",
+    (True, False): "adds risk",
+    (False, True): "lowers risk",
+    (False, False): "gives up a diversifier",
+}
+"""What a trade does to risk, by (bought, helps)."""
+
+
+def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -> list[str]:
+    """One text a name of ``rows``: the verb, what drives it, what speaks against it, what limits it.
+
+    Drivers compare a name with the portfolio it is traded in, half-way between the weights held and
+    the target (a first purchase: with 1/N): its expected return with the portfolio's, its marginal risk
+    with the average holding's.
+    ``parts`` None (a rule such as 1/N) gives the distance to the rule's weight only.
+    """
+    first = not np.abs(p.w0).any()
+    middle = p.benchmark if first and p.benchmark.any() else 0.5 * (p.w0 + w)
+    sigma = p.covariance_times(middle)
+    invested, variance = float(middle.sum()), float(middle @ sigma)
+    typical_alpha = float(p.alpha @ middle) / invested if invested else 0.0
+    average = variance / invested if invested else 0.0
+    relative = sigma / average if average > 0 else np.ones_like(sigma)
+    alpha_gain = p.alpha - typical_alpha
+    risk_gain = -p.risk_aversion * p.horizon * (sigma - average)
+    return [_words(p, int(i), w, first, alpha_gain, risk_gain, relative, parts) for i in rows]
+
+
+def _words(
+    p: Problem,
+    i: int,
+    w: Floats,
+    first: bool,
+    alpha_gain: Floats,
+    risk_gain: Floats,
+    relative: Floats,
+    parts: Parts | None,
+) -> str:
+    delta = float(w[i] - p.w0[i])
+    move = f"{percent(p.w0[i])} → {percent(w[i])}"
+    if delta == 0:
+        return f"hold {percent(w[i])}: {_why_fixed(p, i)}" if not p.free[i] else f"hold {move}"
+    verb = "buy" if delta > 0 else "sell"
+    if not p.free[i]:
+        return f"{verb} {move}: {_why_fixed(p, i)}"
+    if parts is None:
+        rule = "first purchase at 1/N" if first else "back to 1/N after drift or a changed universe"
+        return f"{verb} {move}: {rule}"
+
+    sign = 1.0 if delta > 0 else -1.0
+    for_it: list[tuple[float, str]] = []
+    against: list[tuple[float, str]] = []
+    gain = sign * float(alpha_gain[i])
+    if abs(gain) > NEGLIGIBLE:
+        text = f"expects {_signed(p.alpha[i])} over {p.horizon} sessions, {_signed(alpha_gain[i])} against {'1/N' if first else 'the portfolio'}"
+        (for_it if gain > 0 else against).append((abs(gain), text))
+    gain = sign * float(risk_gain[i])
+    if abs(gain) > NEGLIGIBLE:
+        text = f"{_RISK[delta > 0, gain > 0]}: {_times(relative[i])} the marginal risk of the average {'name' if first else 'holding'}"
+        (for_it if gain > 0 else against).append((abs(gain), text))
+    said = [text for _, text in sorted(for_it, key=lambda x: -x[0])]
+    if not said:
+        said = [_forced(p, i, delta)]
+    if against:
+        said.append("although it " + "; ".join(text for _, text in sorted(against, reverse=True)))
+    said += _limits(p, i, w, parts)
+    prefix = "first purchase; " if first else ""
+    return f"{verb} {move}: {prefix}{'; '.join(said)}"
+
+
+def _why_fixed(p: Problem, i: int) -> str:
+    return p.fixed_why[i] or "not free to change"
+
+
+def _forced(p: Problem, i: int, delta: float) -> str:
+    if delta < 0 and p.w0[i] > p.upper[i]:
+        return "above its largest weight"
+    if delta > 0 and p.w0[i] < p.lower[i]:
+        return "below its smallest weight"
+    return "makes room for better uses of the money" if delta < 0 else "puts free money to work"
+
+
+def _limits(p: Problem, i: int, w: Floats, parts: Parts) -> list[str]:
+    """Constraints that bind this name, in words."""
+    out = []
+    for name, part in parts.binding.items():
+        if abs(part[i]) <= NEGLIGIBLE or name == "budget":
+            continue
+        if name == "upper":
+            if w[i] >= p.upper[i] - 1e-9:
+                out.append(f"capped at {percent(p.upper[i])}")
+        elif name == "lower":
+            if w[i] <= p.lower[i] + 1e-9 and p.lower[i] != 0.0:
+                out.append(f"kept at its smallest weight {percent(p.lower[i])}")
+        elif name == "turnover":
+            out.append(f"limited by the turnover cap of {percent(p.max_turnover or 0.0)}")
+        elif name == "volatility":
+            out.append(f"limited by the volatility cap of {percent(p.max_volatility or 0.0)}")
+        else:
+            out.append(name)
+    return out
+
+
+def _signed(x: float) -> str:
+    return percent(x) if x < 0 else f"+{percent(x)}"
+
+
+def _times(x: float) -> str:
+    return f"{x:.2f} ×".replace("-", "−")
