@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class ModelRun:
     """What a run of the models made.
 
-    registry: ``models.registry`` rows of the fits made now (not of those reused).
+    registry: ``models.registry`` rows of the fits made now, and always those of the live fits that
+        serve ``end``, made now or not. Other fits that were reused are not repeated.
     predictions: ``models.predictions`` rows, both kinds, dates ≥ ``start``.
     absences: ``model, kind, refit_date, reason``: fits that could not be made, in words; their dates
         have no predictions.
@@ -137,6 +138,8 @@ class _Run:
             for m in models:
                 old = reused[job.kind, refit, m.name]
                 if old is not None:
+                    if job.kind == "live":
+                        self._rows.append(old)
                     fits.append((m, old, m.from_text(old["artefact"])))
                     continue
                 try:
