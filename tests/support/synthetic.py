@@ -39,6 +39,8 @@ HOLES = {1: 0.02, 10: 0.05, 20: 0.01}
 DIVIDEND_EVERY = 63
 REVISED = ((0, 620), (12, 700), (25, 701), (33, 850))
 """(instrument number, session): bars that the vendor corrected four days later."""
+FUNDS = (38, 39)
+"""Cross-asset instruments: in no equity universe."""
 LEFT_INDEX = {6: 450, 14: 300}
 JOINED_INDEX = {17: 500, 22: 365}
 
@@ -192,8 +194,8 @@ def _instruments(names: int) -> pl.DataFrame:
                 "symbol": [symbol(i) for i in range(names)],
                 "fetched_at": LOADED,
                 "name": [f"Synthetic {i}" for i in range(names)],
-                "asset_class": "equity",
-                "sector": [SECTORS[i % len(SECTORS)] for i in range(names)],
+                "asset_class": ["cross_asset" if i in FUNDS else "equity" for i in range(names)],
+                "sector": [None if i in FUNDS else SECTORS[i % len(SECTORS)] for i in range(names)],
                 "exchange": "XNYS",
                 "currency": "USD",
             }
@@ -212,6 +214,7 @@ def _membership(names: int, dates: list[date]) -> pl.DataFrame:
             "fetched_at": LOADED,
         }
         for i in range(names)
+        if i not in FUNDS
     ]
     schema = contract("raw.membership").schema()
     return contract("raw.membership").conform(pl.DataFrame(rows, schema_overrides=schema))
