@@ -23,6 +23,7 @@ MAY_READ_THE_CLOCK = {
     "cli": "the command passes the clock in",
     "definitions.py": "the composition root passes the clock in",
     "api": "a server measures and answers in real time",
+    "data/storage/delta.py": "Delta's log wants the time at which a file was written",
 }
 
 
@@ -147,8 +148,8 @@ def clock_reads(tree: ast.AST) -> list[int]:
 def test_the_library_never_reads_the_clock() -> None:
     found = []
     for path in sorted(LIBRARY.rglob("*.py")):
-        part = path.relative_to(LIBRARY).parts[0]
-        if part in MAY_READ_THE_CLOCK:
+        name = path.relative_to(LIBRARY).as_posix()
+        if name in MAY_READ_THE_CLOCK or name.split("/")[0] in MAY_READ_THE_CLOCK:
             continue
         lines = clock_reads(ast.parse(path.read_text("utf-8")))
         found += [f"{path.relative_to(ROOT)}:{line}" for line in lines]
