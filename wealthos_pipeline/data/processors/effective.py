@@ -43,21 +43,24 @@ def effective(versions: pl.DataFrame) -> pl.DataFrame:
     that fetch has its volume: they differ after a change of basis); and ``restated_at``, the fetch
     of the last correction of the return or bar (null if none).
     """
-    frame = versions.sort(*_BY, "date", STAMP)
-    twice = frame.select(pl.struct(*_BY, "date").is_duplicated())[:, 0]
-    late = (pl.col(STAMP) < pl.col(STAMP).shift(1).over(_BY)).fill_null(value=False)
-    slow = frame.with_columns(twice.alias("_twice")).filter(pl.col("_twice") | late)
-    names = slow.select(_BY).unique(maintain_order=True)
+    # identities as ordered integers: sorting 3 million texts costs ten times as much
+    ids = pl.Enum(versions["instrument_id"].unique().sort())
+    frame = versions.with_columns(pl.col("instrument_id").cast(ids)).sort(*_BY, "date", STAMP)
+    same = pl.col("instrument_id") == pl.col("instrument_id").shift(1)
+    twice = pl.col("date") == pl.col("date").shift(1)
+    late = pl.col(STAMP) < pl.col(STAMP).shift(1)
+    names = frame.filter(same & (twice | late)).select(_BY).unique(maintain_order=True)
     simple = _simple(frame.join(names, on=_BY, how="anti", maintain_order="left"))
     if not names.height:
-        return simple
+        return simple.with_columns(pl.col("instrument_id").cast(pl.String))
     parts = [
         _resolve(part)
         for part in frame.join(names, on=_BY, how="semi", maintain_order="left").partition_by(
             _BY, maintain_order=True
         )
     ]
-    return pl.concat([simple, *parts]).sort(*_BY, "date")
+    whole = pl.concat([simple, *parts]).sort(*_BY, "date")
+    return whole.with_columns(pl.col("instrument_id").cast(pl.String))
 
 
 def _simple(frame: pl.DataFrame) -> pl.DataFrame:

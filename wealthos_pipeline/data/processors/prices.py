@@ -69,12 +69,9 @@ def context_start(start: date | None, calendar: TradingCalendar) -> date | None:
 
 def last_rows(prices: pl.DataFrame, start: date) -> pl.DataFrame:
     """The last row of every instrument before ``start``: the state to continue from."""
-    return (
-        prices.filter(pl.col("date") < start)
-        .select(STATE)
-        .sort("instrument_id", "date")
-        .unique("instrument_id", keep="last", maintain_order=True)
-    )
+    rows = prices.lazy().filter(pl.col("date") < start).select(STATE)
+    last = rows.group_by("instrument_id").agg(pl.col("date").max())
+    return rows.join(last, on=["instrument_id", "date"], how="semi").sort("instrument_id").collect()
 
 
 def clean(

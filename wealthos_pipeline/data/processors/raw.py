@@ -40,28 +40,23 @@ def new_rows(
         return fetched
     key = identity(contract)
     names = [c for c in contract.column_names if c not in contract.key]
-    values = [pl.col(n).is_null() if n == "basis_vintage" else pl.col(n) for n in names]
-    before = latest(existing, contract).select(
-        *key,
-        pl.col(STAMP).alias("_stamp"),
-        pl.struct(v.alias(n) for v, n in zip(values, names, strict=True)).alias("_before"),
-    )
-    joined = fetched.with_columns(
-        pl.struct(v.alias(n) for v, n in zip(values, names, strict=True)).alias("_value")
-    ).join(before, on=key, how="left", nulls_equal=True)
-    known = pl.col("_stamp").is_not_null()
-    changed = known & pl.col("_value").ne_missing(pl.col("_before"))
+    before = latest(existing, contract).rename({n: f"_{n}" for n in [*names, STAMP]})
+    joined = fetched.join(before, on=key, how="left", nulls_equal=True, maintain_order="left")
+    known = pl.col(f"_{STAMP}").is_not_null()
+    differs = [
+        pl.col(n).is_null() != pl.col(f"_{n}").is_null()
+        if n == "basis_vintage"
+        else pl.col(n).ne_missing(pl.col(f"_{n}"))
+        for n in names
+    ]
+    changed = known & pl.any_horizontal(differs)
     if contract.date_column == "date":
-        changed |= (
-            known
-            & (pl.col("_stamp").dt.date() < pl.col("date"))
-            & (pl.col(STAMP).dt.date() >= pl.col("date"))
-        )
+        stamped, before_stamped = pl.col(STAMP).dt.date(), pl.col(f"_{STAMP}").dt.date()
+        changed |= known & (before_stamped < pl.col("date")) & (stamped >= pl.col("date"))
     joined = joined.with_columns((~known).alias("_new"), changed.alias("_changed"))
     keep = pl.col("_new") | pl.col("_changed")
     if contract.name == "raw.prices":
-        joined = joined.sort("source", "symbol", "date")
-        by = ["source", "symbol"]
+        by = ["source", "symbol"]  # `fetched` is sorted by symbol and date
         keep |= pl.col("_changed").shift(1, fill_value=False).over(by)
         keep |= pl.col("_changed").shift(-1, fill_value=False).over(by)
     return contract.conform(joined.filter(keep).select(contract.column_names))
@@ -69,11 +64,11 @@ def new_rows(
 
 def latest(frame: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
     """The last version of every key."""
-    return (
-        frame.sort(*identity(contract), STAMP)
-        .unique(identity(contract), keep="last", maintain_order=True)
-        .select(frame.columns)
-    )
+    key = identity(contract)
+    if not frame.select(key).is_duplicated().any():
+        return frame
+    last = pl.col(STAMP) == pl.col(STAMP).max().over(key)
+    return frame.filter(last)
 
 
 def with_known_at(

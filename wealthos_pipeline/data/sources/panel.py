@@ -131,8 +131,8 @@ def _long(table: tabular.Table, columns: dict[str, str], layout: Layout) -> Read
     for name in _KEY:
         empty = out[name].is_null() & filled
         if empty.any() and not (name == "date" and fault):
-            rows = ", ".join(str(i + table.first) for i in empty.arg_true().head(tabular.SHOWN))
-            faults.append(f"{name} is empty in {empty.sum()} rows (row {rows} …)")
+            where = ", ".join(str(i + table.first) for i in empty.arg_true().head(tabular.SHOWN))
+            faults.append(f"{name} is empty in {empty.sum()} rows (row {where} …)")
     fields = tuple(f for f in NUMERIC if f in columns)
     for field in fields:
         values, fault = tabular.numbers(frame[columns[field]], table.first)
