@@ -49,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (health.router, catalog.router, factors.router, portfolio.router, reports.router):
         app.include_router(router)
     problems.install(app)
+    _describe_problems(app)
     app.add_middleware(LoopbackOnly)
     app.add_middleware(SecurityHeaders)
     return app
@@ -61,3 +62,20 @@ def _problem_responses() -> dict[int | str, dict[str, Any]]:
         503: "Nothing has been published yet.",
     }
     return {code: {"model": Problem, "description": words} for code, words in said.items()}
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Say in the description that errors are problem documents; FastAPI takes all for plain JSON."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        body = described()
+        for path in body["paths"].values():
+            for operation in path.values():
+                for code, answer in operation["responses"].items():
+                    if code >= "400":
+                        schema = {"$ref": "#/components/schemas/Problem"}
+                        answer["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
+        return body
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -40,12 +40,7 @@ def decode(cursor: str, run_id: str, length: int) -> list[str]:
         or len(body) != length + 1
         or not all(isinstance(v, str) for v in body)
     ):
-        raise ProblemError(
-            422,
-            "A parameter cannot be used",
-            "cursor is not one that this list gave. Begin again without it.",
-            kind="urn:wealthos:problem:parameters",
-        )
+        raise _forged()
     if body[0] != run_id:
         raise ProblemError(
             409,
@@ -78,8 +73,22 @@ def page(
         marks = ", ".join(f"CAST(? AS {t})" for t in types)
         after = f"WHERE ({', '.join(key)}) > ({marks})"
     values.append(limit + 1)
-    rows = reader.rows(f"FROM ({sql}) {after} ORDER BY {', '.join(key)} LIMIT ?", values)
+    import duckdb
+
+    try:
+        rows = reader.rows(f"FROM ({sql}) {after} ORDER BY {', '.join(key)} LIMIT ?", values)
+    except duckdb.ConversionException:
+        raise _forged() from None
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
     return rows[:limit], encode(reader.run.run_id, [str(last[k]) for k in key])
+
+
+def _forged() -> ProblemError:
+    return ProblemError(
+        422,
+        "A parameter cannot be used",
+        "cursor is not one that this list gave. Begin again without it.",
+        kind="urn:wealthos:problem:parameters",
+    )
