@@ -37,7 +37,7 @@ CLOSE_ONLY = (8, 24)
 HOLES = {1: 0.02, 10: 0.05, 20: 0.01}
 """Instrument number → share of sessions without a bar."""
 DIVIDEND_EVERY = 63
-REVISED = ((0, 620), (12, 700), (25, 701), (33, 850))
+REVISED = ((0, 620), (12, 700), (25, 701), (26, 760), (33, 850))
 """(instrument number, session): bars that the vendor corrected four days later."""
 FUNDS = (38, 39)
 """Cross-asset instruments: in no equity universe."""
