@@ -13,6 +13,7 @@ the last net asset value, with the same bits.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -193,7 +194,7 @@ class _Market:
 
     def risk(self, day: date) -> RiskModel | None:
         """The model of the last month-end at or before ``day``."""
-        i = int(np.searchsorted(np.array(self.model_dates, dtype="datetime64[D]"), day, "right"))
+        i = bisect_right(self.model_dates, day)
         return self.models[self.model_dates[i - 1]] if i else None
 
     def decide(self, account: Account, row: int) -> tuple[decision.Decision, _Order | None]:
@@ -316,7 +317,7 @@ def _resume(mandate: Mandate, panel: Panel, state: State, first_row: int) -> Acc
     if before is None or last != before:
         raise PortfolioError(
             f"the backtest of {mandate.name!r} cannot resume at {panel.dates[first_row]}: its last "
-            f"net asset value is of {last}, expected {before}; run it from the beginning"
+            f"net asset value is of {last!s}, expected {before!s}; run it from the beginning"
         )
     past = state.positions.filter(pl.col("date") <= before)
     rows = past.filter(pl.col("date") == past["date"].max())

@@ -199,7 +199,7 @@ def _elastic(
 
     from wealthos_pipeline.portfolio.optimization import half, run_clarabel
 
-    active, elastic = set(active), [k for k in dict.fromkeys(elastic)]
+    active, elastic = set(active), list(dict.fromkeys(elastic))
     column = {key: j for j, key in enumerate(elastic)}
     n, slacks = len(p.ids), len(elastic)
     cone = "volatility" in active

@@ -139,8 +139,8 @@ def _supplied(
     rows = mine.filter((pl.col("instrument_id") != CASH) & (pl.col("units") != 0.0))
     values: dict[str, float] = {}
     unpriced = []
-    last = _last_bars(prices, day, calendar)
-    then = _last_bars(prices, since, calendar)
+    panel = build(prices, calendar, ids=rows["instrument_id"])
+    last, then = _last_bars(panel, day, calendar), _last_bars(panel, since, calendar)
     for name, units in rows.select("instrument_id", "units").iter_rows():
         if name not in last:
             unpriced.append(name)
@@ -161,25 +161,19 @@ def _supplied(
 
 
 def _last_bars(
-    prices: pl.DataFrame | Panel, day: Date, calendar: TradingCalendar
+    panel: Panel, day: Date, calendar: TradingCalendar
 ) -> dict[str, tuple[float, float]]:
-    """Last close and split index at or before ``day`` by name (split index 1 if not given)."""
-    if isinstance(prices, Panel):
-        row = min(prices.row(calendar.slot(day)), len(prices.dates) - 1)
-        out = {}
-        for i, name in enumerate(prices.ids):
-            seen = np.flatnonzero(np.isfinite(prices.close[: row + 1, i]))
-            if len(seen):
-                out[name] = (float(prices.close[seen[-1], i]), 1.0)
-        return out
-    split = pl.col("split_index") if "split_index" in prices.columns else pl.lit(1.0)
-    bars = (
-        prices.filter(pl.col("date") <= day)
-        .sort("instrument_id", "date")
-        .group_by("instrument_id", maintain_order=True)
-        .agg(pl.col("close").last(), split.last().alias("split"))
-    )
-    return {name: (float(c), float(s)) for name, c, s in bars.iter_rows()}
+    """Last close and split index (1 if not given) at or before ``day``, by name."""
+    rows = min(panel.row(calendar.slot(day)) + 1, len(panel.dates))
+    if rows <= 0:
+        return {}
+    seen = np.isfinite(panel.close[:rows])
+    last = rows - 1 - seen[::-1].argmax(axis=0)
+    out = {}
+    for i in np.flatnonzero(seen.any(axis=0)):
+        split = 1.0 if panel.split is None else float(panel.split[last[i], i])
+        out[panel.ids[i]] = (float(panel.close[last[i], i]), split)
+    return out
 
 
 def _paper(

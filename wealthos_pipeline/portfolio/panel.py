@@ -24,6 +24,7 @@ class Panel:
     dates: session of each row, T of them.
     tr: total-return index, T × N, NaN where there is no bar.
     close, open: traded prices, T × N, NaN where there is none.
+    split: forward-chained split index, T × N; None where it was not given.
     """
 
     ids: tuple[str, ...]
@@ -32,6 +33,7 @@ class Panel:
     tr: Floats
     close: Floats
     open: Floats
+    split: Floats | None = None
 
     def row(self, slot: int) -> int:
         """Row of a slot; may lie outside [0, T)."""
@@ -47,14 +49,14 @@ def build(
 ) -> Panel:
     """A Panel from rows of ``clean.prices`` (any order); a Panel is returned as it is.
 
-    prices: ``instrument_id, date, slot, close, tr_index``, and ``open`` where there is one.
+    prices: ``instrument_id, slot, close, tr_index``; ``open`` and ``split_index`` where they are there.
     ids: keep these instruments only; None keeps all.
     """
     if isinstance(prices, Panel):
         return prices
     wanted = ["instrument_id", "slot", "close", "tr_index"]
-    has_open = "open" in prices.columns
-    rows = prices.select([*wanted, "open"] if has_open else wanted)
+    wanted += [c for c in ("open", "split_index") if c in prices.columns]
+    rows = prices.select(wanted)
     if ids is not None:
         rows = rows.filter(pl.col("instrument_id").is_in(sorted(set(ids))))
     names = tuple(sorted(rows["instrument_id"].unique().to_list()))
@@ -82,5 +84,6 @@ def build(
         dates,
         matrix("tr_index"),
         matrix("close"),
-        matrix("open") if has_open else np.full(shape, np.nan),
+        matrix("open") if "open" in wanted else np.full(shape, np.nan),
+        matrix("split_index") if "split_index" in wanted else None,
     )

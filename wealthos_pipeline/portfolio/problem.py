@@ -152,7 +152,7 @@ class Problem:
         if list(self.ids) != sorted(set(self.ids)):
             faults.append("ids are not unique and ascending")
         vectors = ("w0", "benchmark", "alpha", "d", "cost", "lower", "upper", "fixed")
-        shapes = {**{v: (n,) for v in vectors}, "B": (n, k), "F": (k, k)}
+        shapes = {**dict.fromkeys(vectors, (n,)), "B": (n, k), "F": (k, k)}
         for name, shape in shapes.items():
             value = getattr(self, name)
             if value.shape != shape:
