@@ -126,3 +126,8 @@ class Page:
 def cells(*texts: str | Cell) -> tuple[Cell, ...]:
     """A row of cells."""
     return tuple(t if isinstance(t, Cell) else Cell(t) for t in texts)
+
+
+def signed(text: str) -> Cell:
+    """A cell whose negative number is toned."""
+    return Cell(text, "neg" if text.startswith("−") else "")

@@ -9,7 +9,7 @@ import polars as pl
 from wealthos_pipeline.reporting.lens import Lens
 from wealthos_pipeline.reporting.report import Changes, Move
 
-MOVES = 6
+MOVES = 5
 """Moves shown a mandate or model."""
 
 _FIRST = "This is the first run on record: there is nothing to compare with yet."

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INK, MUTED, RULE, FILL = "#1c2430", "#667085", "#dfe3e8", "#eef1f5"
 ACCENT, ALARM = "#1f4e79", "#b3261e"
 LINES = (ACCENT, "#4f8a8b", "#b98b3e", "#7a6c9d", "#8a5a44", "#5d7a3a")
-WIDTH, DPI = 6.4, 144
+WIDTH, DPI = 5.8, 144
 TOP = 8
 """Names of a portfolio drawn."""
 
@@ -92,6 +92,9 @@ def _x(days: pl.Series) -> np.ndarray:
 
 
 def _percent(axis: Any, digits: int = 0) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(lambda v, _: f"{100 * v:.{digits}f} %".replace("-", "−"))
 
 
@@ -236,10 +239,10 @@ def _regime(report: Report) -> Figure | None:
     figure, (axis,) = _figure(1.75)
     axis.fill_between(_x(rows["date"]), rows["p_turbulent"].to_numpy(), color=ACCENT, linewidth=0)
     axis.set_ylim(0, 1)
-    axis.set_yticks([0, 0.5, 1])
     axis.margins(x=0.01)
     axis.set_title("Filtered probability of the turbulent regime")
     _percent(axis.yaxis)
+    axis.set_yticks([0, 0.5, 1])
     return figure
 
 

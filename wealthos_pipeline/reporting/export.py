@@ -91,11 +91,11 @@ def write(rendered: Rendered, reports: Path | str) -> Path:
     """Write all forms; the folder ``<reports>/<date>``.
 
     Files are replaced one by one by rename. ``<reports>/latest`` then points to the folder, by one
-    rename. A report rebuilt for an earlier day goes to ``<reports>/as-of/<date>`` and leaves both
+    rename. A report rebuilt for an earlier day goes to ``<reports>/asof/<date>`` and leaves both
     the day's own report and the link alone. StorageError if the folder cannot be written.
     """
     root = Path(reports)
-    folder = (root / "as-of" if rendered.past else root) / rendered.date.isoformat()
+    folder = (root / "asof" if rendered.past else root) / rendered.date.isoformat()
     local = rendered.html
     for name in rendered.images:
         local = local.replace(f'"cid:{name}"', f'"{CHARTS}/{name}.png"')

@@ -144,6 +144,9 @@ def collect(
     for name in names:
         mandate = known.get(name)
         mine = navs.get(name)
+        why = "" if mine is not None else "No net asset value is on record."
+        if mine is not None and not mine["names"].to_numpy().any():
+            mine, why = None, "It has held cash only since its start: there is nothing to measure."
         bench = navs.get(BENCHMARK)
         if mine is not None and bench is not None:
             bench = bench.filter(pl.col("date") >= mine["date"][0])
@@ -162,7 +165,7 @@ def collect(
                 contributions=contributions,
                 contributions_at=decided,
                 attribution=_attribution(lens, name, effects, mine, bench),
-                why="" if mine is not None else "No net asset value is on record.",
+                why=why,
             )
         )
     return tuple(out)

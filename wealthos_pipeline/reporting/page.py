@@ -16,6 +16,7 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
+    signed,
 )
 from wealthos_pipeline.reporting.report import (
     Alert,
@@ -28,12 +29,12 @@ from wealthos_pipeline.reporting.report import (
 from wealthos_pipeline.reporting.words import (
     count,
     day,
+    line,
     money,
     number,
     percent,
     points,
     sentence,
-    tone,
 )
 
 TOP = 3
@@ -121,7 +122,7 @@ def _status_words(report: Report) -> str:
 
 def _alert(report: Report, alert: Alert) -> Item:
     new = "new · " if alert.new else ""
-    return Item(alert.severity, "", new + sentence(_symbols(report, alert.text)), alert.severity)
+    return Item(alert.severity, "", new + line(_symbols(report, alert.text)), alert.severity)
 
 
 def _symbols(report: Report, text: str) -> str:
@@ -163,7 +164,7 @@ def _glance_row(report: Report, m: MandateReport) -> tuple[Cell, ...]:
         mine = m.track.returns.get(window)
         other = m.benchmark.returns.get(window) if m.benchmark else None
         gap = None if mine is None or other is None else mine - other
-        out += [Cell(percent(mine, sign=True), tone(mine)), Cell(points(gap), tone(gap))]
+        out += [signed(percent(mine, sign=True)), signed(points(gap))]
     out.append(percent(m.track.drawdown))
     out.append(percent(m.risk.var_99 if m.risk else None, 2))
     return cells(*out, trade)
@@ -208,9 +209,10 @@ def _changes(report: Report) -> tuple[Block, ...]:
     else:
         blocks.append(Text("No prediction moved."))
     new = [a for a in report.alerts if a.new]
-    words = f"{count(len(new), 'new alert')}, {count(c.alerts_gone, 'alert')} no longer raised"
     if not c.why:
-        blocks.append(Text(f"{words}{'; the new ones are marked above' if new else ''}."))
+        came = f"{count(len(new), 'new alert')}, marked above" if new else "No new alert"
+        gone = f"{count(c.alerts_gone, 'alert')} no longer raised" if c.alerts_gone else "none gone"
+        blocks.append(Text(f"{came}; {gone}."))
     return tuple(blocks)
 
 
@@ -237,7 +239,7 @@ def _moves(
                 report.label(m.instrument),
                 number(scale * m.before, 2, sign=scale == 1),
                 number(scale * m.after, 2, sign=scale == 1),
-                Cell(number(scale * m.change, 2, sign=True), tone(m.change)),
+                number(scale * m.change, 2, sign=True),
             )
             for m in moves
         ),
@@ -265,9 +267,9 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
             if p.status == "infeasible"
             else "The optimisation failed, so nothing is proposed."
         )
-        lines = [line.strip(" -•\t") for line in p.message.splitlines() if line.strip()]
+        told = [x.strip(" -•\t") for x in p.message.splitlines() if x.strip()]
         out.append(Text(lead, "critical"))
-        out += [Text(sentence(line)) for line in lines]
+        out += [Text(sentence(x)) for x in told]
         return out
     if p.status == "none":
         return [*out, Text(p.message, "muted")]
@@ -318,7 +320,7 @@ def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
                 SIDES.get(t.side, t.side),
                 percent(t.weight_before),
                 percent(t.weight),
-                Cell(number(t.value, 0, sign=True), tone(t.value)),
+                number(t.value, 0, sign=True),
                 number(t.units, 0, sign=True),
                 number(t.cost, 0),
             )

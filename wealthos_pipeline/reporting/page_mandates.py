@@ -13,14 +13,15 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
+    signed,
 )
 from wealthos_pipeline.reporting.report import Attribution, MandateReport, Report, Track
-from wealthos_pipeline.reporting.words import count, day, number, percent, points, tone
+from wealthos_pipeline.reporting.words import count, day, number, percent, points
 
 SIDE_BY_SIDE = 4
 """Mandates in one table."""
 
-NAMES = 8
+NAMES = 5
 """Names of a portfolio shown in the mail."""
 
 EFFECTS = {
@@ -105,34 +106,25 @@ def _performance(part: Sequence[MandateReport]) -> Table:
     every: list[Track] = [*tracks, *([bench] if bench else [])]
     rows: list[tuple[Cell, ...]] = []
 
-    def row(
-        label: str, value: Callable[[Track], str], toned: Callable[[Track], float | None]
-    ) -> None:
-        rows.append(cells(label, *(Cell(value(t), tone(toned(t))) for t in every)))
+    def row(label: str, value: Callable[[Track], str]) -> None:
+        rows.append(cells(label, *(signed(value(t)) for t in every)))
 
     for window in tracks[0].returns:
         rows.append(
             cells(
                 f"Return, {window}",
-                *(
-                    Cell(percent(t.returns[window], sign=True), tone(t.returns[window]))
-                    for t in every
-                ),
+                *(signed(percent(t.returns[window], sign=True)) for t in every),
             )
         )
-    row(
-        "Return since start p.a.",
-        lambda t: percent(t.annual_return, sign=True),
-        lambda t: t.annual_return,
-    )
-    row("Volatility p.a.", lambda t: percent(t.volatility), lambda t: None)
-    row("Sharpe ratio", lambda t: number(t.sharpe, 2), lambda t: t.sharpe)
-    row("Drawdown now", lambda t: percent(t.drawdown), lambda t: None)
-    row("Largest drawdown", lambda t: percent(t.max_drawdown), lambda t: None)
-    row("… reached on", lambda t: day(t.max_drawdown_at), lambda t: None)
-    row("Turnover p.a., one-way", lambda t: percent(t.turnover, 0), lambda t: None)
-    row("Costs p.a.", lambda t: percent(t.cost, 2), lambda t: None)
-    row("Names held", lambda t: number(t.names, 0), lambda t: None)
+    row("Return since start p.a.", lambda t: percent(t.annual_return, sign=True))
+    row("Volatility p.a.", lambda t: percent(t.volatility))
+    row("Sharpe ratio", lambda t: number(t.sharpe, 2))
+    row("Drawdown now", lambda t: percent(t.drawdown))
+    row("Largest drawdown", lambda t: percent(t.max_drawdown))
+    row("… reached on", lambda t: day(t.max_drawdown_at))
+    row("Turnover p.a., one-way", lambda t: percent(t.turnover, 0))
+    row("Costs p.a.", lambda t: percent(t.cost, 2))
+    row("Names held", lambda t: number(t.names, 0))
     starts = sorted({t.start for t in tracks})
     return Table(
         _header(part, bench is not None),
@@ -186,7 +178,7 @@ def _exceptions(part: Sequence[MandateReport]) -> Table:
             p = "–" if e.p is None else number(e.p, 3 if e.p < 0.1 else 2)
             row.append(
                 Cell(
-                    f"{e.observed} / {number(e.expected, 1)}  (p {p})",
+                    f"{e.observed}\u00a0/\u00a0{number(e.expected, 1)} (p\u00a0{p})",
                     "warning" if e.p is not None and e.p < 0.05 else "",
                 )
             )
@@ -218,7 +210,7 @@ def _contributions(report: Report, m: MandateReport) -> Table:
                 report.label(c.instrument),
                 percent(c.weight),
                 percent(c.benchmark),
-                Cell(percent(c.share), tone(c.share)),
+                signed(percent(c.share)),
             )
             for c in shown
         ),
@@ -238,6 +230,19 @@ def _attributions(known: Sequence[MandateReport]) -> list[Block]:
             table = _attribution(part, window)
             if table is not None:
                 out.append(table)
+    gaps = [abs(a.total - a.active) for m in known for a in m.attribution if a.active is not None]
+    check = (
+        f" The two totals differ by at most {number(1e4 * max(gaps), 4)} basis points."
+        if gaps
+        else ""
+    )
+    out.append(
+        Text(
+            "Percentage points: daily arithmetic effects added up, not compounded; each number is "
+            f"rounded on its own.{check}",
+            "muted",
+        )
+    )
     last = windows[-1]
     for m in known:
         out += [_sectors(m, a) for a in m.attribution if a.window == last and a.sectors]
@@ -257,39 +262,27 @@ def _attribution(part: Sequence[MandateReport], window: str) -> Table | None:
     rows = [
         cells(
             EFFECTS.get(e, e),
-            *(Cell(points(values[m.name].get(e), 2), tone(values[m.name].get(e))) for m in here),
+            *(signed(points(values[m.name].get(e), 2)) for m in here),
         )
         for e in effects
     ]
     rows.append(
         cells(
             "Sum of the effects",
-            *(Cell(points(found[m.name].total, 2), tone(found[m.name].total)) for m in here),
+            *(signed(points(found[m.name].total, 2)) for m in here),
         )
     )
     rows.append(
         cells(
             "Active return of the NAVs",
-            *(Cell(points(found[m.name].active, 2), tone(found[m.name].active)) for m in here),
+            *(signed(points(found[m.name].active, 2)) for m in here),
         )
-    )
-    gaps = [
-        abs(found[m.name].total - active)
-        for m in here
-        if (active := found[m.name].active) is not None
-    ]
-    check = (
-        f" Largest difference between the two: {number(1e4 * max(gaps), 4)} basis points."
-        if gaps
-        else ""
     )
     return Table(
         _header(here, False),
         tuple(rows),
         title=f"Last {window}",
         totals=2,
-        note="Percentage points, daily arithmetic effects added up (not compounded); the lines may "
-        f"differ from their sum by rounding.{check}",
     )
 
 
@@ -297,9 +290,9 @@ def _sectors(m: MandateReport, a: Attribution) -> Table:
     rows = [
         cells(
             sector,
-            Cell(points(allocation, 2), tone(allocation)),
-            Cell(points(selection, 2), tone(selection)),
-            Cell(points(allocation + selection, 2), tone(allocation + selection)),
+            signed(points(allocation, 2)),
+            signed(points(selection, 2)),
+            signed(points(allocation + selection, 2)),
         )
         for sector, allocation, selection in a.sectors
     ]

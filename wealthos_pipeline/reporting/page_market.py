@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from wealthos_pipeline.market_monitor.evidence import ic_words
 from wealthos_pipeline.market_monitor.scanner import title as signal_title
@@ -17,9 +18,10 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
+    signed,
 )
 from wealthos_pipeline.reporting.report import Level, Report, SignalLine, Skill
-from wealthos_pipeline.reporting.words import count, day, number, percent, tone
+from wealthos_pipeline.reporting.words import count, day, number, percent
 
 PICKS = 5
 
@@ -51,6 +53,7 @@ def market(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
     if m.levels:
         out.append(_levels(m.levels))
     if m.curve:
+        out.append(Text(_slope(m.curve, m.curve_date)))
         out.append(_curve(report))
         if "curve" in charts:
             out.append(
@@ -74,13 +77,16 @@ def market(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
         out.append(Text("No name met a rule of the scan on this session.", "muted"))
     out.append(Heading("Ranked by the models", f"scores of {day(m.opportunities_at)}"))
     if m.opportunities:
+        shared = _shared([p.note for p in m.opportunities])
+        if shared:
+            out.append(Text(shared))
         out.append(
             Items(
                 tuple(
                     Item(
                         str(p.rank),
                         f"{report.label(p.instrument)}  {number(p.score, 2, sign=True)}",
-                        _note(report, p.instrument, p.note),
+                        _note(report, p.instrument, p.note.removesuffix(shared)),
                     )
                     for p in m.opportunities
                 ),
@@ -96,6 +102,26 @@ def _plural(words: str) -> str:
     return words + "s" if not words.endswith("y") else words[:-1] + "ies"
 
 
+def _shared(notes: Sequence[str]) -> str:
+    """The last sentences that all notes have in common: said once instead of on every line."""
+    tails = {note[at:] for note in notes if (at := note.find("Evidence: ")) >= 0}
+    return tails.pop() if len(tails) == 1 and len(notes) > 1 else ""
+
+
+def _slope(curve: Sequence[tuple[str, float, float | None, float | None]], at: date | None) -> str:
+    """Level and slope in one sentence."""
+    now = {tenor: value for tenor, value, _, _ in curve}
+    words = f"US Treasury par yields on {day(at)}: "
+    words += ", ".join(
+        f"{t} {number(now[t], 2)}\u00a0%" for t in ("3M", "2Y", "10Y", "30Y") if t in now
+    )
+    if "2Y" in now and "10Y" in now:
+        slope = 100 * (now["10Y"] - now["2Y"])
+        shape = "inverted" if slope < 0 else "upward"
+        words += f"; 2Y to 10Y {number(slope, 0, sign=True)}\u00a0bp, {shape}"
+    return words + "."
+
+
 def _note(report: Report, instrument: str, note: str) -> str:
     """The note without the name that already stands before it."""
     return note.removeprefix(f"{report.label(instrument)}: ")
@@ -106,8 +132,8 @@ def _levels(levels: Sequence[Level]) -> Table:
         if before is None:
             return Cell("–", "muted")
         if unit == "percent":
-            return Cell(f"{number(100 * (now - before), 0, sign=True)}\u00a0bp", tone(now - before))
-        return Cell(percent(now / before - 1 if before else None, sign=True), tone(now - before))
+            return Cell(f"{number(100 * (now - before), 0, sign=True)}\u00a0bp")
+        return signed(percent(now / before - 1 if before else None, sign=True))
 
     units = {"percent": "\u00a0%", "usd": "\u00a0USD"}
     return Table(
@@ -156,6 +182,7 @@ def _curve(report: Report) -> Table:
             for tenor, now, month, year in m.curve
         ),
         title=f"US Treasury par yields, {day(m.curve_date)}",
+        full=True,
     )
 
 
@@ -176,7 +203,7 @@ def _signals(report: Report, signals: Sequence[SignalLine]) -> Table:
                     (f"{number(s.value, 1)} ×", f"{number(s.threshold, 1)} ×")
                     if s.signal in ratio
                     else (
-                        Cell(percent(s.value, sign=True), tone(s.value)),
+                        signed(percent(s.value, sign=True)),
                         percent(s.threshold, sign=True) if s.threshold else "0",
                     )
                 ),
@@ -250,11 +277,11 @@ def _skill_table(rows: Sequence[Skill], title: str, lead: str) -> Table:
         tuple(
             cells(
                 Cell(s.title, "" if s.all.distinguishable else "muted"),
-                Cell(number(s.all.mean, 3, sign=True), tone(s.all.mean)),
+                signed(number(s.all.mean, 3, sign=True)),
                 number(s.all.t, 1, sign=True),
                 number(s.all.detectable, 3),
-                Cell(number(s.recent.mean, 3, sign=True), tone(s.recent.mean)),
-                Cell(percent(s.spread, 2, sign=True), tone(s.spread)),
+                signed(number(s.recent.mean, 3, sign=True)),
+                signed(percent(s.spread, 2, sign=True)),
                 number(s.all.n, 0),
             )
             for s in rows

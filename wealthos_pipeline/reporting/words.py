@@ -51,15 +51,15 @@ def count(value: int, one: str, many: str | None = None) -> str:
     return f"{value:,}{_SPACE}{one if value == 1 else many or one + 's'}"
 
 
-def tone(value: float | None) -> str:
-    """Class of a signed number: negative ones are toned, nothing else."""
-    return "neg" if value is not None and value < 0 else ""
-
-
 def sentence(text: str) -> str:
     """``text`` on one line, beginning with a capital and ending with a full stop."""
-    flat = " ".join(text.split())
+    flat = line(text)
     if not flat:
         return flat
     flat = flat[0].upper() + flat[1:]
     return flat if flat[-1] in ".!?" else flat + "."
+
+
+def line(text: str) -> str:
+    """``text`` on one line, a number kept together with its percent sign."""
+    return " ".join(text.split()).replace(" %", f"{_SPACE}%")
