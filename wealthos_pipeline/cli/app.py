@@ -6,8 +6,8 @@ is called, so that ``wealthos --help`` answers at once.
 
 from __future__ import annotations
 
+import errno
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,13 +36,16 @@ from wealthos_pipeline.cli import (
     run as run_,
 )
 from wealthos_pipeline.cli.output import error_line
-from wealthos_pipeline.core.errors import WealthOSError
+from wealthos_pipeline.core.errors import StorageError, WealthOSError
 
 UNEXPECTED = 70
 """Exit code of an error that nobody foresaw (``EX_SOFTWARE``)."""
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+"""Exit code after Ctrl-C; Typer turns the interrupt into it."""
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""A full disk, a file-size limit, a quota."""
 
 app = typer.Typer(
     name="wealthos",
@@ -109,14 +112,10 @@ def run(argv: list[str]) -> int:
     try:
         app(words, prog_name="wealthos")
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except KeyboardInterrupt:
-        error_line("stopped; the last published run is untouched")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # the reader went away (`wealthos sql … | head`): nothing to say, nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if code == INTERRUPTED:
+            error_line("stopped; what was published before is untouched")
+        return code
     except WealthOSError as error:
         if debug:
             traceback.print_exc()
@@ -125,6 +124,13 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if getattr(error, "errno", None) in _FULL:
+            error_line(
+                f"there is no room left to write: {error}\n"
+                "The last published run is untouched. Free some space, or choose another root with "
+                "--root, and run again."
+            )
+            return StorageError.exit_code
         where = _keep(traceback.format_exc(), argv)
         error_line(
             f"something unexpected happened: {type(error).__name__}: {error}\n"
@@ -140,7 +146,9 @@ def _keep(text: str, argv: list[str]) -> Path:
     import tempfile
 
     stamp = datetime.now(UTC).isoformat(timespec="seconds")
-    for folder in (options.any_root(argv) / "logs", Path(tempfile.gettempdir())):
+    root = options.any_root(argv)
+    temporary = Path(tempfile.gettempdir())
+    for folder in (root / "logs", temporary) if root.is_dir() else (temporary,):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / "wealthos-errors.log"

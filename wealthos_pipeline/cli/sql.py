@@ -62,7 +62,7 @@ def sql(
     if as_of is None:
         from wealthos_pipeline.data.storage import warehouse
 
-        rows = warehouse.query(settings.root, text, limit)
+        rows = warehouse.query(settings.root, text, limit).head(limit)
     else:
         run = open_last(settings)
         rows = query_as_of(run, text, instant(as_of, run.lake.calendar), limit)
@@ -71,6 +71,7 @@ def sql(
 
 def write(rows: pl.DataFrame, form: Format, output: Path | None) -> None:
     """Print ``rows``, or write them to ``output``."""
+    import io
     import sys
 
     from wealthos_pipeline.cli.output import emit, frame, note
@@ -79,9 +80,17 @@ def write(rows: pl.DataFrame, form: Format, output: Path | None) -> None:
     if form is Format.parquet:
         if output is None and sys.stdout.isatty():
             raise ConfigError("Parquet is not for a terminal: add --output FILE or redirect.")
-        rows.write_parquet(output if output is not None else sys.stdout.buffer)
+        if output is not None:
+            rows.write_parquet(output)
+        else:
+            body = io.BytesIO()
+            rows.write_parquet(body)
+            sys.stdout.buffer.write(body.getvalue())
     elif form is Format.csv:
-        rows.write_csv(output if output is not None else sys.stdout.buffer)
+        if output is not None:
+            rows.write_csv(output)
+        else:
+            sys.stdout.write(rows.write_csv())
     elif form is Format.json:
         if output is not None:
             rows.write_json(output)
@@ -107,7 +116,8 @@ def query_as_of(run: Published, query: str, at: datetime, limit: int) -> pl.Data
     from wealthos_pipeline.cli.lookup import find
     from wealthos_pipeline.core.errors import ConfigError
 
-    with duckdb.connect(":memory:", config={"TimeZone": "UTC"}) as memory:
+    with duckdb.connect(":memory:") as memory:
+        memory.execute("SET TimeZone = 'UTC'")
         try:
             named = sorted(memory.get_table_names(query, qualified=True))
         except duckdb.Error as error:
