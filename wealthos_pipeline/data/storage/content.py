@@ -146,6 +146,13 @@ def digest_by_date(frame: pl.DataFrame, contract: TableContract) -> Dated:
     return Dated(dates[cuts], rows, np.add.reduceat(first, cuts), np.add.reduceat(second, cuts))
 
 
+def digests(frame: pl.DataFrame, contract: TableContract) -> dict[str, Digest]:
+    """By calendar year, or under ``""`` for a table without a date column; none for no rows."""
+    if contract.date_column is not None:
+        return digest_by_date(frame, contract).years()
+    return {"": digest(frame, contract)} if frame.height else {}
+
+
 def total(digests: Mapping[str, Digest]) -> Digest:
     """The sum of all."""
     return sum(digests.values(), Digest())

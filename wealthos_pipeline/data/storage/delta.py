@@ -11,39 +11,25 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Field, Schema
-from deltalake.exceptions import DeltaError
-from deltalake.schema import PrimitiveType
+from deltalake import CommitProperties, DeltaTable
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from wealthos_pipeline.core.data import TableContract
-from wealthos_pipeline.core.errors import StorageError, WealthOSError
+from wealthos_pipeline.core.errors import StorageError
 from wealthos_pipeline.data.storage.content import Digest
-
-RETENTION_DAYS = 400
-"""Versions named by a manifest are readable for this long."""
+from wealthos_pipeline.data.storage.faults import RETENTION_DAYS, first_line, wrapped
+from wealthos_pipeline.data.storage.schema import delta_schema, describe, field
 
 ROW_GROUP = 1 << 16
 KEY = "wealthos"
-
-_DELTA_TYPES = {
-    "str": "string",
-    "date": "date",
-    "instant": "timestamp",
-    "f64": "double",
-    "f32": "float",
-    "i64": "long",
-    "i32": "integer",
-    "bool": "boolean",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +108,7 @@ class Table:
 
     def state(self, version: int) -> State:
         """Files and columns at ``version``; StorageError if the log no longer reaches it."""
-        with wrapped(self, f"open version {version} of"):
+        with self.wrapped(f"open version {version} of"):
             table = self._open(version)
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             meta = table.metadata()
@@ -152,7 +138,7 @@ class Table:
     def commit(self, version: int) -> Commit | None:
         """What ``version`` did; None if its log entry has expired."""
         try:
-            text = (self.path / "_delta_log" / f"{version:020d}.json").read_text("utf-8")
+            text = self.log_entry(version).read_text("utf-8")
         except FileNotFoundError:
             return None
         info: dict[str, Any] = {}
@@ -176,6 +162,10 @@ class Table:
             restored=body.get("restored"),
         )
 
+    def log_entry(self, version: int) -> Path:
+        """The file of the log that made ``version``."""
+        return self.path / "_delta_log" / f"{version:020d}.json"
+
     def write_file(
         self, frame: pl.DataFrame, contract: TableContract, year: int | None
     ) -> DataFile:
@@ -189,7 +179,7 @@ class Table:
         if contract.date_column is not None and frame.height:
             days = frame[contract.date_column]
             first, last = days.min(), days.max()
-        with wrapped(self, "write to", path):
+        with self.wrapped("write to", path):
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 frame.write_parquet(
@@ -235,7 +225,7 @@ class Table:
         ]
         version = self.latest()
         try:
-            with wrapped(self, "commit to"):
+            with self.wrapped("commit to"):
                 if version is None:
                     create_table_with_add_actions(
                         str(self.path),
@@ -271,12 +261,8 @@ class Table:
 
     def evolve(self, contract: TableContract, state: State) -> None:
         """Add the contract's new columns and store its new text, in versions without rows."""
-        missing = [
-            Field(c.name, PrimitiveType(_DELTA_TYPES[c.dtype]))
-            for c in contract.columns
-            if c.name not in state.types
-        ]
-        with wrapped(self, "add columns to"):
+        missing = [field(c) for c in contract.columns if c.name not in state.types]
+        with self.wrapped("add columns to"):
             if missing:
                 self._open(state.version).alter.add_columns(missing)
             if state.description != (text := describe(contract)):
@@ -289,7 +275,7 @@ class Table:
         schema = contract.schema()
         if contract.partition == "year":
             schema = {**schema, "year": pl.Int32()}
-        with wrapped(self, "change the columns of"):
+        with self.wrapped("change the columns of"):
             write_deltalake(
                 str(self.path),
                 pl.DataFrame(schema=schema),
@@ -312,18 +298,30 @@ class Table:
                 size = -1
             if size != f.size:
                 found = "it is missing" if size < 0 else f"it has {size} bytes"
-                raise StorageError(
-                    f"{self.name}: data file {path} is damaged: {found}, the table's log says "
-                    f"{f.size}. Restore the file from a backup, or rebuild the table: move "
-                    f"{self.path} away and run the pipeline again."
-                )
+                raise self.damaged(path, f"{found}, the table's log says {f.size}")
+
+    def check_bytes(self, files: Sequence[DataFile]) -> None:
+        """StorageError naming the first file that is whole by its size and cannot be read."""
+        for f in files:
+            path = self.path / f.path
+            try:
+                pl.read_parquet(path, hive_partitioning=False)
+            except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+                raise self.damaged(path, first_line(error)) from error
+
+    def damaged(self, path: Path, found: str) -> StorageError:
+        """The error about a data file that cannot be used."""
+        return StorageError(
+            f"{self.name}: data file {path} is damaged: {found}. Restore the file from a backup, "
+            f"or rebuild the table: move {self.path} away and run the pipeline again."
+        )
 
     def vacuum(self, *, dry_run: bool, hours: int, keep: Sequence[int]) -> list[str]:
         """Delete files that no kept version needs; returns their paths."""
         latest = self.latest()
         if latest is None:
             return []
-        with wrapped(self, "vacuum"):
+        with self.wrapped("vacuum"):
             return self._open(latest).vacuum(
                 retention_hours=hours,
                 dry_run=dry_run,
@@ -332,106 +330,12 @@ class Table:
                 keep_versions=list(keep) or None,
             )
 
+    def wrapped(self, doing: str, path: Path | None = None) -> AbstractContextManager[None]:
+        """Errors inside become one StorageError about this table (or ``path``)."""
+        return wrapped(doing, self.name, path or self.path)
+
     def _open(self, version: int) -> DeltaTable:
         return DeltaTable(str(self.path), version=version)
-
-
-def delta_schema(contract: TableContract) -> Schema:
-    """The Delta schema, with the physical ``year`` of partitioned tables. Everything is nullable:
-    nulls are refused by the contract, before anything is written."""
-    fields = [Field(c.name, PrimitiveType(_DELTA_TYPES[c.dtype])) for c in contract.columns]
-    if contract.partition == "year":
-        fields.append(Field("year", PrimitiveType("integer")))
-    return Schema(fields)
-
-
-def retyped(contract: TableContract, state: State) -> list[str]:
-    """Columns whose stored type is not the contract's, in words."""
-    return [
-        f"{c.name} is stored as {state.types[c.name]}, declared as {_DELTA_TYPES[c.dtype]}"
-        for c in contract.columns
-        if c.name in state.types and state.types[c.name] != _DELTA_TYPES[c.dtype]
-    ]
-
-
-def removed(contract: TableContract, state: State) -> list[str]:
-    """Stored columns that the contract does not have."""
-    known = {*contract.column_names, *(["year"] if contract.partition == "year" else [])}
-    return [n for n in state.types if n not in known]
-
-
-def describe(contract: TableContract) -> str:
-    """The contract as the text that is kept in the table's description."""
-    body = {
-        "columns": [[c.name, c.dtype, c.doc, c.unit, c.nullable] for c in contract.columns],
-        "key": contract.key,
-        "date_column": contract.date_column,
-        "known": contract.known,
-        "partition": contract.partition,
-        "sort": contract.sort,
-        "restatable": contract.restatable,
-        "append_only": contract.append_only,
-        "version": contract.version,
-    }
-    return json.dumps({"description": contract.description, "contract": body}, ensure_ascii=False)
-
-
-def described(name: str, text: str) -> TableContract | None:
-    """The contract kept in a table's description; None if there is none."""
-    from wealthos_pipeline.core.data import Column
-
-    try:
-        whole = json.loads(text)
-        body = whole["contract"]
-        return TableContract(
-            name=name,
-            description=whole["description"],
-            columns=tuple(Column(*c) for c in body["columns"]),
-            key=tuple(body["key"]),
-            date_column=body["date_column"],
-            known=body["known"],
-            partition=body["partition"],
-            sort=tuple(body["sort"]),
-            restatable=body["restatable"],
-            append_only=body["append_only"],
-            version=body["version"],
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-@contextmanager
-def wrapped(table: Table, doing: str, path: Path | None = None) -> Iterator[None]:
-    """Turn errors of the disk, Delta and Polars into one StorageError with a next step."""
-    try:
-        yield
-    except WealthOSError:
-        raise
-    except (OSError, DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        where = path or table.path
-        raise StorageError(
-            f"cannot {doing} {table.name} ({where}): {_first_line(error)}. {_advice(error, where)}"
-        ) from error
-
-
-def _advice(error: BaseException, where: Path) -> str:
-    text = str(error).lower()
-    if any(
-        s in text for s in ("no space", "file too large", "quota", "os error 27", "os error 28")
-    ):
-        return "The disk or the file-size limit is full: free space and run again; nothing was published."
-    if "permission" in text:
-        return f"Check who owns {where} and its permissions."
-    if "version" in text or "not found" in text or "no such file" in text:
-        return (
-            f"Versions are kept {RETENTION_DAYS} days; an older run is derived again from the raw "
-            "tables."
-        )
-    return "Check the disk and `wealthos doctor`; the last published run is untouched."
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _partition(f: DataFile) -> dict[str, str | None]:
@@ -464,18 +368,3 @@ def _date_column(actions: pl.DataFrame) -> str:
         if name.startswith("min.") and values.dtype == pl.Date and not values.is_null().all():
             return name.removeprefix("min.")
     return ""
-
-
-__all__ = [
-    "RETENTION_DAYS",
-    "Commit",
-    "DataFile",
-    "State",
-    "Table",
-    "delta_schema",
-    "describe",
-    "described",
-    "removed",
-    "retyped",
-    "wrapped",
-]

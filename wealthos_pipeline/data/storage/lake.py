@@ -21,9 +21,10 @@ from wealthos_pipeline.core import data as declared
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import ContractError, StorageError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.data.storage import content, delta, layout
-from wealthos_pipeline.data.storage.content import Dated, Digest
+from wealthos_pipeline.data.storage import content, layout, migrations, schema
+from wealthos_pipeline.data.storage.content import Digest
 from wealthos_pipeline.data.storage.delta import Commit, DataFile, State, Table
+from wealthos_pipeline.data.storage.faults import RETENTION_DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,11 @@ class Lake:
     ) -> None:
         self.root = Path(root)
         self.block_bytes = block_mb << 20
+        self.registered: dict[str, TableContract] = {}
+        self.written: list[Path] = []
         self._calendar = calendar
-        self._registered: dict[str, TableContract] = {}
         self._states: dict[tuple[str, int], State] = {}
-        self._written: list[Path] = []
+        self._checked = False
 
     @property
     def folder(self) -> Path:
@@ -68,6 +70,7 @@ class Lake:
 
     @property
     def calendar(self) -> TradingCalendar:
+        """The calendar of as-of reads."""
         if self._calendar is None:
             self._calendar = TradingCalendar()
         return self._calendar
@@ -76,18 +79,18 @@ class Lake:
 
     def register(self, *contracts: TableContract) -> None:
         """Declare tables that are not in ``core.tables``: factor families and scores."""
-        self._registered.update((c.name, c) for c in contracts)
+        self.registered.update((c.name, c) for c in contracts)
 
     def contract(self, table: str) -> TableContract:
         """The contract of ``table``: registered, declared, or as stored with the table itself."""
-        if table in self._registered:
-            return self._registered[table]
+        if table in self.registered:
+            return self.registered[table]
         try:
             return declared.contract(table)
         except ContractError:
-            latest = self._table(table).latest() if "." in table else None
+            latest = self.version(table) if "." in table else None
             if latest is not None:
-                stored = delta.described(table, self._state(table, latest).description)
+                stored = schema.described(table, self.state(table, latest).description)
                 if stored is not None:
                     return stored
             raise
@@ -103,7 +106,7 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """The newest version; None if the table does not exist."""
-        return self._table(table).latest()
+        return self.table(table).latest()
 
     def scan(
         self,
@@ -123,24 +126,18 @@ class Lake:
         A table that does not exist is empty. StorageError if a version or file is gone.
         """
         contract = self.contract(table)
-        if as_of is not None:
-            if as_of.tzinfo is None:
+        if as_of is not None and contract.restatable:
+            if version is not None:
                 raise StorageError(
-                    f"{table}: as_of={as_of} has no time zone; pass an aware instant"
+                    f"{table}: as_of reads its history, which has versions of its own; read "
+                    "both at one run with Snapshot(lake, manifest)"
                 )
-            if contract.restatable:
-                if version is not None:
-                    raise StorageError(
-                        f"{table}: as_of reads its history, which has versions of its own; read "
-                        "both at one run with Snapshot(lake, manifest)"
-                    )
-                rows = self._scan(f"{table}_history", None, start, end)
-            else:
-                rows = self._scan(table, version, start, end)
-            rows = self.known(rows, contract, as_of)
+            rows = self._range(f"{table}_history", None, start, end)
         else:
-            rows = self._scan(table, version, start, end)
-        return rows.select(self._names(contract, columns))
+            rows = self._range(table, version, start, end)
+        if as_of is not None:
+            rows = self.known(rows, contract, as_of)
+        return rows.select(names(contract, columns))
 
     def read(
         self,
@@ -154,19 +151,34 @@ class Lake:
     ) -> pl.DataFrame:
         """``scan``, collected in one chunk and sorted by the contract's ``sort_columns``."""
         contract = self.contract(table)
-        names = self._names(contract, columns)
-        wanted = list(dict.fromkeys([*names, *contract.sort_columns]))
+        chosen = names(contract, columns)
+        wanted = list(dict.fromkeys([*chosen, *contract.sort_columns]))
         rows = self.scan(table, version=version, as_of=as_of, columns=wanted, start=start, end=end)
-        return self.collect(rows, contract).select(names)
+        return self.collect(rows, contract, version).select(chosen)
 
-    def collect(self, rows: pl.LazyFrame, contract: TableContract) -> pl.DataFrame:
-        """Collected, in one chunk, sorted; Polars' errors as StorageError."""
-        with delta.wrapped(self._table(contract.name), "read"):
-            return layout.in_order(rows.collect(), contract.sort_columns)
+    def collect(
+        self, rows: pl.LazyFrame, contract: TableContract, version: int | None = None
+    ) -> pl.DataFrame:
+        """``rows`` of a table at ``version``, in one chunk and sorted. StorageError naming the
+        file if one is damaged."""
+        table = self.table(contract.name)
+        with table.wrapped("read"):
+            try:
+                return layout.in_order(rows.collect(), contract.sort_columns)
+            except pl.exceptions.PolarsError:
+                if version is None:
+                    version = table.latest()
+                if version is not None:
+                    table.check_bytes(self.state(contract.name, version).files)
+                raise
 
     def known(self, rows: pl.LazyFrame, contract: TableContract, as_of: datetime) -> pl.LazyFrame:
         """The rows that could have been known at ``as_of``; those of a restatable contract are
         its history's."""
+        if as_of.tzinfo is None:
+            raise StorageError(
+                f"{contract.name}: as_of={as_of} has no time zone; pass an aware instant"
+            )
         if contract.restatable:
             return rows.filter(
                 (pl.col("known_from") <= as_of) & (pl.lit(as_of) < pl.col("known_to"))
@@ -180,25 +192,11 @@ class Lake:
     # writing
 
     def append(self, table: str, frame: pl.DataFrame) -> Write:
-        """Add rows. ContractError if a key exists already in an append-only table."""
+        """Add rows. ContractError if a key exists already."""
+        from wealthos_pipeline.data.storage import writing
+
         contract = self.contract(table)
-        frame = contract.conform(frame)
-        state = self._prepare(contract)
-        if frame.is_empty() and state is not None:
-            return self._unchanged(contract, state, 0)
-        self._refuse_existing(contract, frame)
-        digests = self._digest(contract, frame)
-        before = self._digests(table, state)
-        crowd = layout.small_files(state.files if state else ())
-        merged = frame
-        if crowd:
-            merged = layout.in_order(
-                pl.concat([self._rows(contract, crowd), frame]), contract.sort_columns
-            )
-        dirty = self._first_date(contract, frame)
-        return self._write(
-            contract, merged, crowd, Commit("append", dirty, content.add(before, digests)), frame
-        )
+        return writing.append(self, contract, contract.conform(frame))
 
     def replace(
         self,
@@ -214,6 +212,8 @@ class Lake:
         ContractError for append-only tables, for restatable ones (``restate`` keeps their
         history), and for rows outside of the range.
         """
+        from wealthos_pipeline.data.storage import writing
+
         contract = self.contract(table)
         if contract.append_only:
             raise ContractError(f"{table} is append-only; use append")
@@ -221,7 +221,7 @@ class Lake:
             raise ContractError(
                 f"{table} keeps a history; use restate, with the instant of the run"
             )
-        return self._replace(contract, contract.conform(frame), start, end)
+        return writing.replace(self, contract, contract.conform(frame), start, end)
 
     def restate(
         self,
@@ -238,28 +238,14 @@ class Lake:
         known from its own ``known_at``; a changed row from ``now`` on (stored with that ``known_at``
         and basis ``observed``), its old values until then; a vanished one until ``now``.
         """
-        from wealthos_pipeline.data.storage import history
+        from wealthos_pipeline.data.storage import writing
 
         contract = self.contract(table)
         if not contract.restatable:
             raise ContractError(f"{table} keeps no history; use replace")
         if now.tzinfo is None:
             raise ContractError(f"{table}: now={now} has no time zone; pass an aware instant")
-        frame = contract.conform(frame)
-        self._check_range(contract, frame, start, end)
-        past = declared.history_contract(contract)
-        rows, versions = history.restated(
-            contract,
-            frame,
-            current=self.read(table, start=start, end=end),
-            past=lambda: self.read(past.name, start=start, end=end),
-            now=now,
-        )
-        if versions is not None:
-            self._replace(past, versions, start, end)
-        elif (latest := self.version(table)) is not None:
-            return self._unchanged(contract, self._state(table, latest), frame.height)
-        return self._replace(contract, rows, start, end)
+        return writing.restate(self, contract, contract.conform(frame), now, start, end)
 
     # versions
 
@@ -274,20 +260,16 @@ class Lake:
         one it restored), so that work which was rolled back does not count.
         """
         latest = self.version(table) if until is None else until
-        if latest is None:
-            return None if since_version is None else date.min
-        now, then = self._lineage(table, latest), self._lineage(table, since_version)
-        if now is None or then is None:
-            return date.min
-        apart = dict(now.items() ^ then.items())
-        return min((d for d in apart.values() if d is not None), default=None)
+        return self._apart(
+            table, -1 if latest is None else latest, -1 if since_version is None else since_version
+        )
 
     def content_hash(self, table: str, version: int | None = None) -> str:
         """32 hex digits over the rows, whatever the files and their order."""
         if version is None:
             version = self.version(table)
-        state = None if version is None else self._state(table, version)
-        return content.total(self._digests(table, state)).hash
+        state = None if version is None else self.state(table, version)
+        return content.total(self.digests(table, state)).hash
 
     def restore(self, versions: Mapping[str, int | None]) -> list[str]:
         """Roll tables back to these versions (None: to empty); returns those that changed.
@@ -296,29 +278,20 @@ class Lake:
         """
         done = []
         for table, target in sorted(versions.items()):
-            latest = self.version(table)
-            if latest is None or latest == target:
+            latest, old_version = self.version(table), -1 if target is None else target
+            if latest is None or self._apart(table, latest, old_version) is None:
                 continue
-            state = self._state(table, latest)
-            old = None if target is None else self._state(table, target)
-            if self._same(table, latest, target):
-                continue
+            state = self.state(table, latest)
+            old = None if target is None else self.state(table, target)
             wanted = old.files if old else ()
-            if old is not None:
-                self._table(table).check_files(old.files)
-            stored = delta.described(table, state.description)
-            contract = stored if stored is not None else self.contract(table)
+            self.table(table).check_files(wanted)
+            stored = schema.described(table, state.description)
             have, want = {f.path for f in state.files}, {f.path for f in wanted}
-            self._table(table).create_or_commit(
-                contract,
+            self.table(table).create_or_commit(
+                stored if stored is not None else self.contract(table),
                 [f for f in wanted if f.path not in have],
                 [f for f in state.files if f.path not in want],
-                Commit(
-                    "restore",
-                    None,
-                    self._digests(table, old),
-                    restored=-1 if target is None else target,
-                ),
+                Commit("restore", None, self.digests(table, old), restored=old_version),
                 keep_files=True,
             )
             done.append(table)
@@ -326,23 +299,13 @@ class Lake:
 
     def compact(self, table: str) -> bool:
         """Merge the small files of a table; the rows stay the same. False if there is no need."""
-        contract, latest = self.contract(table), self.version(table)
-        if latest is None:
-            return False
-        state = self._state(table, latest)
-        crowd = layout.small_files(state.files, at_least=2)
-        if not crowd:
-            return False
-        rows = self._rows(contract, crowd)
-        commit = Commit("compact", None, self._digests(table, state))
-        self._write(contract, rows, crowd, commit, rows, data_change=False)
-        return True
+        from wealthos_pipeline.data.storage import writing
+
+        return writing.compact(self, self.contract(table))
 
     def vacuum(self, table: str, *, keep: Sequence[int] = (), dry_run: bool = False) -> list[str]:
         """Delete files that neither the last 400 days nor the versions in ``keep`` need."""
-        return self._table(table).vacuum(
-            dry_run=dry_run, hours=delta.RETENTION_DAYS * 24, keep=keep
-        )
+        return self.table(table).vacuum(dry_run=dry_run, hours=RETENTION_DAYS * 24, keep=keep)
 
     def files(
         self,
@@ -358,16 +321,13 @@ class Lake:
             version = self.version(table)
         if version is None:
             return []
-        base, files = (
-            self._table(table),
-            layout.pruned(self._state(table, version).files, start, end),
-        )
-        base.check_files(files)
-        return [base.path / f.path for f in files]
+        found = layout.pruned(self.state(table, version).files, start, end)
+        self.table(table).check_files(found)
+        return [self.table(table).path / f.path for f in found]
 
     def flush(self) -> None:
         """Make everything that was written since the last flush survive a loss of power."""
-        written, self._written = self._written, []
+        written, self.written = self.written, []
         for path in dict.fromkeys(p for w in written for p in (w, w.parent)):
             try:
                 handle = os.open(path, os.O_RDONLY)
@@ -380,27 +340,47 @@ class Lake:
             except OSError as error:
                 raise StorageError(f"cannot write {path} to the disk: {error.strerror}") from error
 
-    # inside
+    # for the other modules of this package
 
-    def _table(self, table: str) -> Table:
+    def table(self, table: str) -> Table:
+        """The Delta table called ``table``; NewerLakeError if a newer program wrote the lake."""
+        if not self._checked:
+            migrations.refuse_newer(self.root)
+            self._checked = True
         layer, dot, name = table.partition(".")
         if not dot or not layer or not name or "/" in table or ".." in table:
             raise ContractError(f"{table!r} is not a table's name; expected layer.table")
         return Table(self.folder / layer / name, table)
 
-    def _state(self, table: str, version: int) -> State:
+    def state(self, table: str, version: int) -> State:
+        """Files and columns of a version; remembered, as versions never change."""
         key = (table, version)
         if key not in self._states:
-            self._states[key] = self._table(table).state(version)
+            self._states[key] = self.table(table).state(version)
         return self._states[key]
 
-    @staticmethod
-    def _names(contract: TableContract, columns: Sequence[str] | None) -> list[str]:
-        if columns is None:
-            return list(contract.column_names)
-        return [contract.column(c).name for c in columns]
+    def rows(self, contract: TableContract, files: Sequence[DataFile]) -> pl.DataFrame:
+        """All rows of some files of the newest version, in the contract's order."""
+        if not files:
+            return contract.empty()
+        table = self.table(contract.name)
+        table.check_files(files)
+        return self.collect(layout.scan(table.path, files, contract), contract)
 
-    def _scan(
+    def digests(self, table: str, state: State | None) -> dict[str, Digest]:
+        """Digests of a version: from the log, or from the rows where the log has none."""
+        if state is None:
+            return {}
+        for version in range(state.version, -1, -1):
+            commit = self.table(table).commit(version)
+            if commit is None or commit.op == "foreign":
+                break
+            if commit.digests is not None:
+                return commit.digests
+        contract = self.contract(table)
+        return content.digests(self.rows(contract, state.files), contract)
+
+    def _range(
         self, table: str, version: int | None, start: date | None, end: date | None
     ) -> pl.LazyFrame:
         """All columns of the contract, limited to the range."""
@@ -411,294 +391,42 @@ class Lake:
             version = self.version(table)
         if version is None:
             return contract.empty().lazy()
-        state = self._state(table, version)
-        faults = delta.retyped(contract, state)
-        faults += [
-            f"{c.name} is not stored and may not be null"
-            for c in contract.columns
-            if c.name not in state.types and not c.nullable
-        ]
+        state = self.state(table, version)
+        faults = schema.retyped(contract, state.types) + schema.lacking(contract, state.types)
         if faults:
             raise ContractError(
                 f"{table}: {'; '.join(faults)}. Run `wealthos data migrate` (declared tables), or "
                 "recompute the table (factor families)."
             )
         files = layout.pruned(state.files, start, end)
-        base = self._table(table)
-        base.check_files(files)
+        self.table(table).check_files(files)
         if not files:
             return contract.empty().lazy()
-        rows = layout.scan(base.path, files, contract)
+        rows = layout.scan(self.table(table).path, files, contract)
         if contract.date_column is not None:
             day = pl.col(contract.date_column)
-            if start is not None:
-                rows = rows.filter(day >= start)
-            if end is not None:
-                rows = rows.filter(day <= end)
+            rows = rows if start is None else rows.filter(day >= start)
+            rows = rows if end is None else rows.filter(day <= end)
         return rows
 
-    def _rows(self, contract: TableContract, files: Sequence[DataFile]) -> pl.DataFrame:
-        """All rows of some files, in the order of the contract."""
-        base = self._table(contract.name)
-        base.check_files(files)
-        if not files:
-            return contract.empty()
-        return self.collect(layout.scan(base.path, files, contract), contract)
-
-    def _prepare(self, contract: TableContract) -> State | None:
-        """The newest state, with the contract's new columns added; None if there is no table."""
-        latest = self.version(contract.name)
-        if latest is None:
-            return None
-        state = self._state(contract.name, latest)
-        faults = delta.retyped(contract, state)
-        if contract.name not in self._registered:
-            faults += [f"{n} is stored but not declared" for n in delta.removed(contract, state)]
-        if faults:
-            raise ContractError(
-                f"{contract.name}: {'; '.join(faults)}. Run `wealthos data migrate`; nothing was written."
-            )
-        return state
-
-    def _replace(
-        self,
-        contract: TableContract,
-        frame: pl.DataFrame,
-        start: date | None,
-        end: date | None,
-    ) -> Write:
-        """``frame`` conforms and is sorted."""
-        self._check_range(contract, frame, start, end)
-        table = contract.name
-        state = self._reshaped(contract) if start is None and end is None else None
-        state = state or self._prepare(contract)
-        before = self._digests(table, state)
-        if contract.date_column is None:
-            after = self._digest(contract, frame)
-            if state is not None and after == before:
-                return self._unchanged(contract, state, frame.height)
-            files = state.files if state else ()
-            dirty = date.min if after != before else None
-            return self._write(contract, frame, files, Commit("replace", dirty, after), frame)
-        files = state.files if state else ()
-        new = content.digest_by_date(frame, contract)
-        dirty, after = self._compare(contract, files, before, new, start, end)
-        if state is not None and dirty is None:
-            return self._unchanged(contract, state, frame.height)
-        years = {int(y) for y in before.keys() | after.keys() if before.get(y) != after.get(y)}
-        touched, held = layout.touched(files, years, contract)
-        day = pl.col(contract.date_column)
-        rows = frame
-        if held is not None and not held >= set(map(int, after)):
-            rows = frame.filter(day.dt.year().cast(pl.Int64).is_in(sorted(held)))
-        if touched and (start is not None or end is not None):
-            outside = pl.lit(False)
-            if start is not None:
-                outside |= day < start
-            if end is not None:
-                outside |= day > end
-            kept = self._rows(contract, touched).filter(outside)
-            rows = layout.in_order(pl.concat([kept, rows]), contract.sort_columns)
-        return self._write(contract, rows, touched, Commit("replace", dirty, after), frame)
-
-    def _compare(
-        self,
-        contract: TableContract,
-        files: Sequence[DataFile],
-        before: Mapping[str, Digest],
-        new: Dated,
-        start: date | None,
-        end: date | None,
-    ) -> tuple[date | None, dict[str, Digest]]:
-        """First date that a replace changes, and all digests after it. Years whose digests are
-        equal are not read."""
-        fresh = new.years()
-        lo = start.year if start else min(map(int, before.keys() | fresh.keys()), default=0)
-        hi = end.year if end else max(map(int, before.keys() | fresh.keys()), default=0)
-        after = dict(before)
-        dirty: date | None = None
-        for year in sorted(map(int, before.keys() | fresh.keys())):
-            name = str(year)
-            if not lo <= year <= hi:
-                continue
-            whole = (start is None or start <= date(year, 1, 1)) and (
-                end is None or end >= date(year, 12, 31)
-            )
-            if whole and before.get(name) == fresh.get(name):
-                continue
-            if whole and dirty is not None:
-                after[name] = fresh.get(name, Digest())
-                continue
-            first, last = date(year, 1, 1), date(year, 12, 31)
-            old = content.digest_by_date(
-                self._rows(contract, layout.pruned(files, first, last)), contract
-            ).within(first, last)
-            mine = new.within(first, last)
-            inside = old.within(start, end)
-            changed = inside.changed(mine)
-            if not changed:
-                continue
-            dirty = dirty or changed[0]
-            kept = before.get(name, Digest()) - inside.total()
-            after[name] = kept + mine.total()
-        return dirty, {k: d for k, d in sorted(after.items()) if d.rows}
-
-    def _reshaped(self, contract: TableContract) -> State | None:
-        """Give a registered table the contract's columns where some were removed or retyped."""
-        latest = self.version(contract.name)
-        if latest is None or contract.name not in self._registered:
-            return None
-        state = self._state(contract.name, latest)
-        if not (delta.retyped(contract, state) or delta.removed(contract, state)):
-            return None
-        self._table(contract.name).overwrite_schema(contract)
-        latest = self.version(contract.name)
-        assert latest is not None
-        return self._state(contract.name, latest)
-
-    def _write(
-        self,
-        contract: TableContract,
-        rows: pl.DataFrame,
-        removes: Sequence[DataFile],
-        commit: Commit,
-        handed_in: pl.DataFrame,
-        *,
-        data_change: bool = True,
-    ) -> Write:
-        """Write ``rows`` as new files, drop ``removes``, commit both as one version."""
-        table = self._table(contract.name)
-        self._evolve(contract)
-        adds: list[DataFile] = []
-        try:
-            for block in layout.blocks(rows, contract, self.block_bytes):
-                adds.append(table.write_file(block.frame, contract, block.year))
-        except BaseException:
-            table.discard(adds)
-            raise
-        version = table.create_or_commit(contract, adds, removes, commit, data_change=data_change)
-        digests = commit.digests or {}
-        self._written += [table.path / f.path for f in adds]
-        self._written.append(table.path / "_delta_log" / f"{version:020d}.json")
-        return Write(
-            contract.name,
-            version,
-            data_change,
-            handed_in.height,
-            commit.dirty_from,
-            content.total(digests).hash,
-        )
-
-    def _evolve(self, contract: TableContract) -> None:
-        latest = self.version(contract.name)
-        if latest is not None:
-            state = self._state(contract.name, latest)
-            if state.description != delta.describe(contract):
-                self._table(contract.name).evolve(contract, state)
-
-    def _unchanged(self, contract: TableContract, state: State, rows: int) -> Write:
-        return Write(
-            contract.name,
-            state.version,
-            False,
-            rows,
-            None,
-            content.total(self._digests(contract.name, state)).hash,
-        )
-
-    def _digest(self, contract: TableContract, frame: pl.DataFrame) -> dict[str, Digest]:
-        if contract.date_column is not None:
-            return content.digest_by_date(frame, contract).years()
-        return {"": content.digest(frame, contract)} if frame.height else {}
-
-    def _digests(self, table: str, state: State | None) -> dict[str, Digest]:
-        """Digests of a version: from the log, or from the rows where the log has none."""
-        if state is None:
-            return {}
-        version = state.version
-        while version >= 0:
-            commit = self._table(table).commit(version)
-            if commit is None or commit.op == "foreign":
-                break
-            if commit.digests is not None:
-                return commit.digests
-            version -= 1
-        contract = self.contract(table)
-        return self._digest(contract, self._rows(contract, state.files))
-
-    def _lineage(self, table: str, version: int | None) -> dict[int, date | None] | None:
-        """Versions that ``version`` builds on, each with its ``dirty_from``; None if the log does
-        not reach back to the first."""
-        out: dict[int, date | None] = {}
-        at = -1 if version is None else version
-        while at >= 0:
-            commit = self._table(table).commit(at)
+    def _apart(self, table: str, one: int, two: int) -> date | None:
+        """First date in which two versions differ (−1: before the table existed), by walking up
+        to their common ancestor; ``date.min`` where the log does not reach it."""
+        dirty: list[date] = []
+        while one != two:
+            at = max(one, two)
+            commit = self.table(table).commit(at)
             if commit is None:
-                return None
-            if commit.restored is not None:
-                at = commit.restored
-                continue
-            out[at] = commit.dirty_from
-            at -= 1
-        return out
+                return date.min
+            if commit.restored is None and commit.dirty_from is not None:
+                dirty.append(commit.dirty_from)
+            up = at - 1 if commit.restored is None else commit.restored
+            one, two = (up, two) if one == at else (one, up)
+        return min(dirty, default=None)
 
-    def _same(self, table: str, version: int, target: int | None) -> bool:
-        """Whether two versions hold the same rows because of restores."""
-        now, then = self._lineage(table, version), self._lineage(table, target)
-        return now is not None and now == then
 
-    def _refuse_existing(self, contract: TableContract, frame: pl.DataFrame) -> None:
-        """ContractError if a key of ``frame`` is stored already."""
-        if not frame.height or self.version(contract.name) is None:
-            return
-        start = end = None
-        if contract.date_column in contract.key:
-            days = frame[contract.date_column]
-            start, end = days.min(), days.max()
-        rows = self._scan(
-            contract.name,
-            None,
-            start if isinstance(start, date) else None,
-            end if isinstance(end, date) else None,
-        ).select(contract.key)
-        lead = frame[contract.key[0]].unique()
-        if len(lead) <= 8:
-            rows = rows.filter(pl.col(contract.key[0]).is_in(lead.to_list()))
-        with delta.wrapped(self._table(contract.name), "read"):
-            twice = (
-                rows.join(frame.lazy().select(contract.key), on=list(contract.key), how="semi")
-                .head(3)
-                .collect()
-            )
-        if twice.height:
-            raise ContractError(
-                f"{contract.name}: keys {list(contract.key)} exist already, for example "
-                f"{twice.rows()}; appended rows must be new"
-            )
-
-    def _check_range(
-        self, contract: TableContract, frame: pl.DataFrame, start: date | None, end: date | None
-    ) -> None:
-        if start is None and end is None:
-            return
-        if contract.date_column is None:
-            raise ContractError(f"{contract.name} has no date column; replace it whole")
-        if start is not None and end is not None and end < start:
-            raise ContractError(f"{contract.name}: the range {start} to {end} is empty")
-        days = frame[contract.date_column]
-        stray = frame.filter(
-            (days < start if start is not None else False)
-            | (days > end if end is not None else False)
-        )
-        if stray.height:
-            raise ContractError(
-                f"{contract.name}: {stray.height} rows lie outside of {start or '…'} to {end or '…'}, "
-                f"for example {contract.date_column} = {stray[contract.date_column][0]}"
-            )
-
-    @staticmethod
-    def _first_date(contract: TableContract, frame: pl.DataFrame) -> date | None:
-        if contract.date_column is None:
-            return date.min
-        first = frame[contract.date_column].min()
-        return first if isinstance(first, date) else None
+def names(contract: TableContract, columns: Sequence[str] | None) -> list[str]:
+    """``columns``, each checked against the contract; all if None."""
+    if columns is None:
+        return list(contract.column_names)
+    return [contract.column(c).name for c in columns]

@@ -16,7 +16,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import NoManifestError, StorageError
-from wealthos_pipeline.data.storage.lake import Lake
+from wealthos_pipeline.data.storage.lake import Lake, names
 
 RUNS = "meta.runs"
 
@@ -163,14 +163,13 @@ class Snapshot:
         if as_of is not None and contract.restatable:
             past = f"{table}_history"
             version = self.version(past)
-            names = columns or contract.column_names
             if version is None:
-                return contract.empty().lazy().select(names)
+                return contract.empty().lazy().select(names(contract, columns))
             rows = self.lake.scan(past, version=version, start=start, end=end)
-            return self.lake.known(rows, contract, as_of).select(names)
+            return self.lake.known(rows, contract, as_of).select(names(contract, columns))
         version = self.version(table)
         if version is None:
-            return contract.empty().lazy().select(columns or contract.column_names)
+            return contract.empty().lazy().select(names(contract, columns))
         return self.lake.scan(
             table, version=version, as_of=as_of, columns=columns, start=start, end=end
         )
@@ -186,10 +185,10 @@ class Snapshot:
     ) -> pl.DataFrame:
         """As ``Lake.read``, at this run."""
         contract = self.contract(table)
-        names = list(columns or contract.column_names)
-        wanted = list(dict.fromkeys([*names, *contract.sort_columns]))
+        chosen = names(contract, columns)
+        wanted = list(dict.fromkeys([*chosen, *contract.sort_columns]))
         rows = self.scan(table, as_of=as_of, columns=wanted, start=start, end=end)
-        return self.lake.collect(rows, contract).select(names)
+        return self.lake.collect(rows, contract, self.version(table)).select(chosen)
 
 
 def _json(body: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ import polars as pl
 from wealthos_pipeline.core import data as declared
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import NoManifestError, StorageError
-from wealthos_pipeline.data.storage import delta
+from wealthos_pipeline.data.storage import schema
 from wealthos_pipeline.data.storage import warehouse_sql as sql
 from wealthos_pipeline.data.storage.lake import Lake
 from wealthos_pipeline.data.storage.manifest import RUNS, Manifest, Snapshot
@@ -391,7 +391,7 @@ def _family(contract: TableContract) -> bool:
 
 
 def _fingerprint(contract: TableContract) -> str:
-    return hashlib.blake2b(delta.describe(contract).encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(schema.describe(contract).encode(), digest_size=8).hexdigest()
 
 
 def _back(day: date) -> date:
