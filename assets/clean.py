@@ -11,6 +11,8 @@ from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 
 _ROOMS = ("data/processors",)
+_PUBLICATION = 66
+"""Sessions within which every series is published (a monthly rate: a month after its month)."""
 
 
 @stage(
@@ -104,6 +106,8 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     group="clean",
     inputs=("raw.series",),
     rooms=_ROOMS,
+    reach=lambda s: _PUBLICATION,
+    always=True,  # a value that is already here becomes known by the passing of time alone
     owner="team:data",
     checked=("clean.series",),
     plots={"clean.series": "value"},
