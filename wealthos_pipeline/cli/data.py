@@ -19,7 +19,7 @@ def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
     """List the tables of the last run: rows, dates, versions; checks that did not pass."""
     import polars as pl
 
-    from wealthos_pipeline.cli.output import cell, emit, facts, note, table
+    from wealthos_pipeline.cli.output import cell, count, emit, facts, note, table
     from wealthos_pipeline.cli.published import open_last
 
     run = open_last(options.load(root))
@@ -57,7 +57,7 @@ def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
         )
     rejected = run.read("clean.quarantine").height
     if rejected:
-        note(f"{rejected:,} raw rows are in quarantine: wealthos data quarantine")
+        note(f"in quarantine: {count(rejected, 'raw row')}; see wealthos data quarantine")
 
 
 def _extent(run: Published, name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ telemetry:
   enabled: false
 compute_logs:
   # stages log to files with the run's id; capturing the terminal would cost two processes a step
-  module: dagster
+  module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
 

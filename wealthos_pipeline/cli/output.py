@@ -127,6 +127,11 @@ def cell(value: object, spec: str = "") -> str:
     return str(value)
 
 
+def count(n: int, thing: str) -> str:
+    """``n`` and the thing, in the plural where it is not one."""
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
 def size(path: Path) -> str:
     """Size of a file in words."""
     n = float(path.stat().st_size)

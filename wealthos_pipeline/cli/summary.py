@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from wealthos_pipeline.cli.output import out
+from wealthos_pipeline.cli.output import count, out
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,17 +111,17 @@ def _made(run: Published) -> list[str]:
     registry = run.read("models.registry")
     if registry.height:
         names = ", ".join(sorted(registry["model"].unique()))
-        lines.append(f"{registry.height} fits of {registry['model'].n_unique()} models ({names})")
+        lines.append(f"{count(registry.height, 'fit')} of {names}")
     trades = _latest_live(run.read("portfolio.trades"))
     solves = _latest_live(run.read("portfolio.solves"))
     if solves.height:
         by = trades.group_by("mandate").len().sort("mandate") if trades.height else trades
         told = ", ".join(f"{m}: {n}" for m, n in by.rows()) if trades.height else "no trades"
-        lines.append(f"{solves['mandate'].n_unique()} live mandates; trades {told}")
+        lines.append(f"{count(solves['mandate'].n_unique(), 'live mandate')}; trades {told}")
     alerts = run.read("monitor.alerts")
     if alerts.height:
         today = alerts.filter(pl.col("date") == run.manifest.as_of)
-        lines.append(f"{today.height} alerts for {run.manifest.as_of}")
+        lines.append(f"{count(today.height, 'alert')} for {run.manifest.as_of}")
     return lines
 
 
@@ -131,13 +131,17 @@ def _attention(run: Published) -> list[str]:
     lines = []
     quarantine = run.read("clean.quarantine")
     if quarantine.height:
-        lines.append(f"{quarantine.height:,} raw rows in quarantine: `wealthos data quarantine`")
+        lines.append(
+            f"{count(quarantine.height, 'raw row')} in quarantine: `wealthos data quarantine`"
+        )
     checks = run.read("meta.checks").filter(
         (pl.col("run_id") == run.manifest.run_id) & ~pl.col("success")
     )
     if checks.height:
         tables = ", ".join(sorted(checks["table"].unique()))
-        lines.append(f"{checks.height} data checks did not pass ({tables}): `wealthos data status`")
+        lines.append(
+            f"{count(checks.height, 'data check')} did not pass ({tables}): `wealthos data status`"
+        )
     solves = _latest_live(run.read("portfolio.solves")).filter(
         pl.col("status").is_in(["infeasible", "failed"])
     )

@@ -1,0 +1,186 @@
+"""``wealthos run``: the job, its configuration and its errors, with a small graph in place of the
+real one (which has its own tests)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import dagster as dg
+import pytest
+import small_root
+
+from wealthos_pipeline.cli.execution import dagster_home, original
+from wealthos_pipeline.core.errors import CheckError, LockedError, WealthOSError
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.utils.config import load_settings
+
+GIVEN: dict[str, object] = {}
+"""What the session was configured with."""
+
+
+class Session(dg.ConfigurableResource):  # type: ignore[type-arg]
+    overrides_json: str = "{}"
+    now: str = ""
+    full: bool = False
+    from_date: str = ""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Session]:
+        GIVEN.update(
+            overrides=json.loads(self.overrides_json), now=self.now, full=self.full,
+            from_date=self.from_date, run_id=context.run.run_id if context.run else None,
+        )  # fmt: skip
+        if GIVEN.get("locked"):
+            raise LockedError("the root is being written by run r1. Wait.")
+        yield self
+
+
+@dg.asset
+def prices(session: Session) -> None:
+    log = logging.getLogger("wealthos.stage")
+    log.info("started", extra={"stage": "prices"})
+    if GIVEN.get("fails"):
+        raise CheckError("clean.prices: 3 blocking checks failed. Nothing was written.")
+    if GIVEN.get("interrupted"):
+        raise KeyboardInterrupt
+    settings = load_settings(**json.loads(session.overrides_json))
+    calendar = TradingCalendar()
+    small_root.build(Path(settings.root).parent, calendar, sessions=25)
+    log.info("finished", extra={"stage": "prices", "rows": 150, "seconds": 0.5})
+
+
+@pytest.fixture(autouse=True)
+def graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    GIVEN.clear()
+    module = ModuleType("wealthos_pipeline.definitions")
+    module.defs = dg.Definitions(  # type: ignore[attr-defined]
+        assets=[prices],
+        jobs=[dg.define_asset_job("daily", selection="*")],
+        resources={"session": Session()},
+        executor=dg.in_process_executor,
+    )
+    monkeypatch.setitem(sys.modules, "wealthos_pipeline.definitions", module)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+
+def test_a_run_ends_with_what_was_made_and_what_to_type_next(call, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    said = call("run", "--root", root)
+    assert said.code == 0, said.err
+    assert "✓ prices" in said.err
+    assert "150 rows" in said.err
+    for words in ("150 bars of 6 instruments", "wealthos.duckdb", "wealthos report --open"):
+        assert words in said.out
+    assert "mandate impossible: the weights cannot add up to 1" in said.out
+    assert "1 raw row in quarantine" in said.out
+    assert f"--root {root}" in said.out
+
+
+def test_flags_reach_the_session(call, tmp_path: Path) -> None:
+    panel = tmp_path / "panel.csv"
+    panel.write_text("date,A\n")
+    said = call(
+        "run", "--path", panel, "--start", "2010-01-04", "--now", "2020-03-02T21:45:00+00:00",
+        "--full", "--root", tmp_path / "data", "--json",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    overrides = GIVEN["overrides"]
+    assert isinstance(overrides, dict)
+    assert overrides["source"] == {"name": "files", "path": str(panel)}
+    assert overrides["time"] == {"start": "2010-01-04"}
+    assert overrides["root"] == str(tmp_path / "data")
+    assert (GIVEN["now"], GIVEN["full"]) == ("2020-03-02T21:45:00+00:00", True)
+    assert said.json["run_id"] == "run-0"
+    assert said.json["places"]["warehouse"].endswith("wealthos.duckdb")
+
+
+def test_the_run_is_in_the_history_of_the_ui(call, tmp_path: Path) -> None:
+    assert call("run", "--root", tmp_path / "data", "--json").code == 0
+    home = tmp_path / "data" / ".dagster"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (run,) = instance.get_runs()
+    assert run.run_id == GIVEN["run_id"]
+    assert (run.job_name, run.status) == ("daily", dg.DagsterRunStatus.SUCCESS)
+    assert "enabled: false" in (home / "dagster.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("fails", CheckError), ("locked", LockedError)], ids=["asset", "resource"]
+)
+def test_an_error_in_the_graph_comes_out_as_it_was(
+    call, tmp_path: Path, fault: str, error: type[WealthOSError]
+) -> None:
+    GIVEN[fault] = True
+    said = call("run", "--root", tmp_path / "data")
+    assert said.code == error.exit_code
+    assert said.err.count("error ") == 1
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_an_interrupted_run_is_130(call, tmp_path: Path) -> None:
+    GIVEN["interrupted"] = True
+    said = call("run", "--root", tmp_path / "data")
+    assert said.code == 130
+    assert "untouched" in said.err
+
+
+def test_an_unknown_job_lists_the_jobs(call, tmp_path: Path) -> None:
+    said = call("run", "--job", "dayly", "--root", tmp_path / "data")
+    assert said.code == 2
+    assert "daily" in said.err
+
+
+def test_bad_input_is_refused_before_anything_is_loaded(call, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    missing = call("run", "--path", tmp_path / "no.csv", "--rates", "no-rates", "--root", root)
+    assert missing.code == 2
+    assert "--path" in missing.err
+    assert "--rates" in missing.err
+    assert "needs a panel" in call("run", "--source", "files", "--root", root).err
+    assert "not a date" in call("run", "--start", "soon", "--root", root).err
+    assert "not a date or an instant" in call("run", "--now", "soon", "--root", root).err
+    assert not root.exists()
+
+
+def test_the_home_of_dagster_is_not_overwritten(tmp_path: Path) -> None:
+    config = dagster_home(tmp_path) / "dagster.yaml"
+    config.write_text("telemetry: {enabled: false}\n# mine\n")
+    assert "# mine" in (dagster_home(tmp_path) / "dagster.yaml").read_text()
+
+
+def test_the_cause_is_found_below_wrappers() -> None:
+    inner = LockedError("held")
+    outer = RuntimeError("wrapped")
+    outer.__cause__ = inner
+    assert original(outer) is inner
+    plain = ValueError("no library error here")
+    assert original(plain) is plain
+
+
+def test_the_ui_gets_host_port_and_module() -> None:
+    from wealthos_pipeline.cli.ui import ui_command
+
+    words = ui_command("127.0.0.1", 3001)
+    assert words[1:] == [
+        "-m", "dagster", "dev", "-m", "wealthos_pipeline.definitions", "-h", "127.0.0.1", "-p", "3001",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["ui", "serve"])
+def test_a_port_in_use_is_named(call, tmp_path: Path, command: str) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = call(command, "--port", port, "--root", tmp_path)
+    assert said.code == 2
+    assert f"--port {port + 1}" in said.err
