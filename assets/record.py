@@ -35,16 +35,17 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
     """Bars and scores by session, beside the number of instruments alive."""
     from wealthos_pipeline.data.processors import coverage as room
 
+    calendar, keys = work.session.calendar, ["date", "instrument_id"]
+    bars = work.read("clean.prices", back=room.ALIVE + 1, columns=keys)
+    days = None if work.start is None else calendar.sessions(work.start, work.end)
+    scores = work.read("factors.scores_equity", back=0, columns=["date"])
+    equities = bars.filter(pl.col("instrument_id").is_in(work.equities))
     return {
-        "meta.coverage": room.coverage(
-            work.read("clean.prices", back=0, columns=["date", "instrument_id"]),
-            work.read("clean.instruments"),
-            {
-                "factors.scores_equity": work.read(
-                    "factors.scores_equity", back=0, columns=["date", "instrument_id"]
-                )
-            },
-            start=work.start,
+        "meta.coverage": pl.concat(
+            [
+                room.coverage(bars, calendar, days),
+                room.coverage(equities, calendar, days, table="factors.scores_equity", rows=scores),
+            ]
         )
     }
 

@@ -21,3 +21,5 @@ def limit_threads(threads: int) -> None:
     """
     for name in _VARIABLES:
         os.environ.setdefault(name, str(threads))
+    # waiting threads sleep instead of spinning: on a shared machine spinning costs minutes
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -19,7 +19,9 @@ def rows(frames: Mapping[str, pl.DataFrame], *, run_id: str, issued_at: datetime
     """
     issued = contract("record.issued")
     parts = [
-        make(frames[name]) for name, make in _MAKERS.items() if name in frames and frames[name].height
+        make(frames[name])
+        for name, make in _MAKERS.items()
+        if name in frames and frames[name].height
     ]
     if not parts:
         return issued.empty()
@@ -30,7 +32,8 @@ def rows(frames: Mapping[str, pl.DataFrame], *, run_id: str, issued_at: datetime
 
 
 def _numbers(frame: pl.DataFrame, names: tuple[str, ...], index: list[str]) -> pl.DataFrame:
-    return frame.unpivot(on=list(names), index=index, variable_name="name", value_name="value")
+    long = frame.unpivot(on=list(names), index=index, variable_name="name", value_name="number")
+    return long.rename({"number": "value"})
 
 
 def _predictions(frame: pl.DataFrame) -> pl.DataFrame:
@@ -43,17 +46,13 @@ def _predictions(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _targets(frame: pl.DataFrame) -> pl.DataFrame:
     live = frame.filter(pl.col("run_kind") == "live")
-    out = _numbers(
-        live, ("weight", "weight_before", "alpha"), ["mandate", "instrument_id", "date"]
-    )
+    out = _numbers(live, ("weight", "weight_before", "alpha"), ["mandate", "instrument_id", "date"])
     return out.with_columns(pl.lit("target").alias("kind"), pl.lit(0, pl.Int32).alias("horizon"))
 
 
 def _trades(frame: pl.DataFrame) -> pl.DataFrame:
     live = frame.filter(pl.col("run_kind") == "live").with_columns(pl.col("reason").alias("text"))
-    out = _numbers(
-        live, ("value", "units", "cost"), ["mandate", "instrument_id", "date", "text"]
-    )
+    out = _numbers(live, ("value", "units", "cost"), ["mandate", "instrument_id", "date", "text"])
     return out.with_columns(pl.lit("trade").alias("kind"), pl.lit(0, pl.Int32).alias("horizon"))
 
 
