@@ -433,7 +433,7 @@ class _Run:
                 for a in step.args:
                     if last_use[a] == i and a not in targets:
                         values.pop(a, None)
-        return values
+        return {i: operand(i) for i in targets}
 
     def _by_slot(self, node: Node, off: Any, lo: Any) -> Vector:
         """A market-wide value for every cell of a block."""

@@ -123,7 +123,9 @@ class _Parser:
         try:
             tree = ast.parse(text.replace("$", "_").lstrip(), mode="eval")
         except SyntaxError as error:
-            self._fail(f"cannot be read ({error.msg})", (error.offset or 1) - 1 + self._indent)
+            # an expression that ends too early is reported without a place
+            place = error.offset - 1 + self._indent if error.offset else len(text)
+            self._fail(f"cannot be read ({error.msg})", place)
         except (RecursionError, MemoryError):
             raise FactorError(f"{self.name}: the expression is nested too deeply") from None
         try:

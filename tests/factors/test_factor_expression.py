@@ -1,0 +1,146 @@
+"""The language: what is read, how it is refused, how far back it looks."""
+
+from __future__ import annotations
+
+import pytest
+
+from wealthos_pipeline.core.errors import FactorError
+from wealthos_pipeline.factors.expression import fields, lookback, parse, series, walk
+from wealthos_pipeline.factors.operators import OPERATORS, decay_keep, decay_length
+from wealthos_pipeline.factors.plan import explain, plan
+
+
+@pytest.mark.parametrize(
+    ("text", "sessions"),
+    [
+        ("$close", 0),
+        ("$ret", 1),
+        ("Ref($close, 21) / Ref($close, 252) - 1", 252),
+        ("Mean(Std($ret, 20), 60)", 1 + 19 + 59),
+        ("Corr($close / Ref($close, 1), Log($volume / Ref($volume, 1) + 1), 60)", 60),
+        ("$market_ret", 1),
+        ("CSRank(Delta($close, 5))", 5),
+        ("Max($close, 1)", 0),
+    ],
+)
+def test_lookback_adds_up_along_the_longest_path(text: str, sessions: int) -> None:
+    assert lookback(parse(text)) == sessions
+
+
+def test_what_an_exponential_window_drops_weighs_less_than_half_a_float32_place() -> None:
+    for span in (2, 12, 26, 0.05):
+        n, keep = decay_length(span), decay_keep(span)
+        assert keep**n <= 2**-24 < keep ** (n - 2)
+    assert lookback(parse("EMA($close, 12)")) == decay_length(12) - 1
+
+
+def test_precedence_is_pythons() -> None:
+    assert str(parse("-$close ** 2 + 3 * $open")) == "Add(Neg(Power($close, 2)), Mul(3, $open))"
+    assert str(parse("($close > $open) & ~($low < 2) | ($high == 1)")) == (
+        "Or(And(Gt($close, $open), Not(Lt($low, 2))), Eq($high, 1))"
+    )
+
+
+def test_qlib_strings_are_read_unchanged() -> None:
+    for text in (
+        "($close-$open)/($high-$low+1e-12)",
+        "2*$close-$high-$low",
+        "Less($close-Ref($close, 1), 0)",
+        "Resi($close, 60)/$close",
+        "Quantile($close, 20, 0.8)/$close",
+        "(IdxMax($high, 30)-IdxMin($low, 30))/30",
+        "Mean($close>Ref($close, 1), 5)-Mean($close<Ref($close, 1), 5)",
+        "Std(Abs($close/Ref($close, 1)-1)*$volume, 5)/(Mean(Abs($close/Ref($close, 1)-1)*$volume, 5)+1e-12)",
+    ):
+        assert fields(parse(text)) <= {"close", "open", "high", "low", "volume"}
+
+
+def test_series_are_named_in_reading_order() -> None:
+    tree = parse("Series('ust_par', '10Y') - Series('ust_par', '2Y') + 0 * Series('vix')")
+    assert series(tree) == (("ust_par", "10Y"), ("ust_par", "2Y"), ("vix", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "words"),
+    [
+        ("Meen($close, 5)", 1, "did you mean 'Mean'"),
+        ("Mean($clos, 5)", 6, "did you mean 'close'"),
+        ("1 + Ref($close, -1)", 17, "looks into the future"),
+        ("Delta($close, -5)", 15, "looks into the future"),
+        ("Mean($close, 0)", 14, "at least 1"),
+        ("Mean($close, -3)", 14, "at least 1"),
+        ("Ref($close, 0)", 13, "at least 1"),
+        ("Std($close, 2.5)", 13, "whole number"),
+        ("Std($close, $open)", 13, "number written out"),
+        ("Quantile($close, 20, 1.5)", 22, "between 0 and 1"),
+        ("EMA($close, 0)", 13, "at least 0"),
+        ("Mean($close)", 1, "takes 2 arguments"),
+        ("Mean($close, 5, min_periods=6)", 29, "between 1 and 5"),
+        ("Mean($close, 5, center=1)", 1, "no argument 'center'"),
+        ("Abs($close, min_periods=2)", 1, "no named argument"),
+        ("$close +", 9, "cannot be read"),
+        ("Mean($close, 5", 5, "cannot be read"),
+        ("close + 1", 1, "written $name"),
+        ("$close if $open else 1", 1, "not part of the language"),
+        ("__import__('os')", 1, "not part of the language"),
+        ("$close.real", 1, "not part of the language"),
+        ("1 < $close < 2", 1, "cannot be chained"),
+        ("'text' + $close", 1, "a number or a field"),
+        ("1 + 2", 1, "reads no field"),
+        ("  ", 1, "empty"),
+        ("$close ; 1", 8, "not part of the language"),
+        ("Series(3)", 1, "written Series"),
+    ],
+)
+def test_faults_point_at_the_column(text: str, column: int, words: str) -> None:
+    with pytest.raises(FactorError) as caught:
+        parse(text, "mine")
+    message = str(caught.value)
+    first, shown, caret = message.splitlines()[-3:]
+    assert first.startswith(f"mine, column {column}: ")
+    assert words in message
+    assert shown[2:] == text
+    assert caret == "  " + " " * (column - 1) + "^"
+
+
+def test_a_very_deep_expression_is_refused_in_words() -> None:
+    with pytest.raises(FactorError, match=r"nested too deeply|cannot be read"):
+        parse("(" * 5000 + "$close" + ")" * 5000)
+    with pytest.raises(FactorError, match="characters"):
+        parse("$close" + " + 1" * 10_000)
+
+
+def test_equal_parts_are_computed_once() -> None:
+    p = plan({"a": parse("Mean($close, 5) / $close"), "b": parse("Std(Mean($close, 5), 3)")})
+    assert len(p.steps) == len({s.node for s in p.steps}) == 4
+    assert p.steps[p.outputs["a"]].lookback == 4
+    assert p.steps[p.outputs["b"]].lookback == 6
+    close = next(s for s in p.steps if str(s.node) == "$close")
+    assert close.history == 6
+
+
+def test_a_cross_section_ends_a_level() -> None:
+    p = plan({"a": parse("Mean(CSRank(Mean($close, 5)), 3) + CSZScore(CSRank($open))")})
+    levels = {str(s.node): s.level for s in p.steps}
+    assert levels["Mean($close, 5, 1)"] == 0
+    assert levels["CSRank($open)"] == 1
+    assert levels["CSZScore(CSRank($open))"] == 2
+    assert p.levels == 3
+
+
+def test_the_plan_in_words_names_lookback_fields_and_what_is_shared() -> None:
+    words = explain({"x": parse("Mean($ret, 5) / Std($ret, 5)")})
+    assert "lookback 5 sessions, fields $close" in words
+    assert "shared by 2" in words
+    assert words.count("Ref($close, 1)") == 1
+
+
+def test_every_operator_has_words() -> None:
+    for name, operator in OPERATORS.items():
+        assert operator.doc
+        assert operator.signature.startswith(f"{name}(")
+
+
+def test_trees_are_equal_by_content() -> None:
+    assert parse("Mean($close,5)") == parse(" Mean( $close , 5.0 )")
+    assert len(set(walk(parse("$close + $close")))) == 2
