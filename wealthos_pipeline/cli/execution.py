@@ -91,8 +91,12 @@ def execute(
     home = dagster_home(Path(settings.root))
     os.environ["DAGSTER_HOME"] = str(home)
     display.say("loading the graph")
+    import warnings
+
     import dagster as dg
 
+    # what is still in beta there is our business, not that of a person who runs the day
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     from wealthos_pipeline.definitions import defs
 
     try:
