@@ -5,8 +5,9 @@ nulls where none are allowed, the key once, allowed words, ranges by unit, finit
 from the future. ``MARKET`` adds what only the market says. Severity ``error`` blocks what would move
 money; ``warn`` is for people. Nothing is raised here: ``blocking_failures`` tells the caller.
 
-Great Expectations is imported at the first call (2.5 to 4 CPU seconds), with its analytics off. It
-sees narrow pandas frames of plain numbers only: wide or text columns cost it ten times as much.
+Great Expectations is imported at the first call (2.5 to 4 CPU seconds), with its analytics off. Every
+row is checked, but it first sees only the extremes of each measure (lowest, highest, a null, the
+distinct words): a bound that they keep is kept by all. Where they fail it sees the whole column.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import groupby
 from typing import Any, Literal
 
 import polars as pl
@@ -97,14 +97,19 @@ def rules(contract: TableContract | str) -> list[Rule]:
     for c in table.columns:
         column = pl.col(c.name)
         if not c.nullable or c.name in key:
-            present = pl.when(column.is_not_null()).then(1.0)
+            given = column.is_not_null()
+            if c in floats:
+                given &= column.is_not_nan()
+            present = pl.when(given).then(1.0)
             out.append(Rule("not_null", c.name, "error", of(present, *key), required=True))
         if c.name in WORDS and c.dtype == "str" and table.layer != "meta":
             out.append(Rule("known_word", c.name, "error", of(column), words=WORDS[c.name]))
-        if c.unit in UNITS and (table.name, c.name) not in SIGNED:
+        ranged = c.unit in UNITS and (table.name, c.name) not in SIGNED
+        if ranged:
             low, high, strict, severity = UNITS[c.unit]
-            out.append(Rule("in_range", c.name, severity, of(column, *key), low, high, strict))
-        if c in floats and len(floats) <= WIDE:
+            bounds = (-LARGEST if low is None else low, LARGEST if high is None else high)
+            out.append(Rule("in_range", c.name, severity, of(column, *key), *bounds, strict))
+        elif c in floats and len(floats) <= WIDE:
             out.append(Rule("finite", c.name, "error", of(column, *key), -LARGEST, LARGEST))
     if len(floats) > WIDE:
         any_bad = pl.any_horizontal(pl.col(c.name).is_infinite() for c in floats).cast(pl.Float64)
@@ -265,16 +270,41 @@ _rules = rules
 
 # --- Great Expectations -----------------------------------------------------------------------
 
-GROUP = 6
-"""Columns of one pandas frame: its validator copies the whole frame, so narrow ones are cheap."""
+Measured = tuple[int, Rule, pl.DataFrame]
+Outcome = tuple[bool, int, int, str | None]
 
 
-def _expect(
-    measured: Sequence[tuple[int, Rule, pl.DataFrame]],
-) -> dict[int, tuple[bool, int, int, str | None]]:
+def _expect(measured: Sequence[Measured]) -> dict[int, Outcome]:
     """Rule number → success, failed rows, rows, examples."""
     if not measured:
         return {}
+    out: dict[int, Outcome] = {i: (True, 0, at.height, None) for i, _, at in measured}
+    extremes = {i: _extremes(rule, at) for i, rule, at in measured}
+    size = max(len(v) for v in extremes.values())
+    padded = {i: [*v, *[v[0]] * (size - len(v))] for i, v in extremes.items()}
+    failed = {
+        int(r.expectation_config.kwargs["column"]) for r in _run(measured, padded) if not r.success
+    }
+    for i, rule, at in measured:
+        if i in failed:
+            whole = at["value"].to_list() if rule.words else at["value"].cast(pl.Float64).to_numpy()
+            out[i] = _outcome(next(iter(_run([(i, rule, at)], {i: whole}))), rule, at)
+    return out
+
+
+def _extremes(rule: Rule, at: pl.DataFrame) -> list[object]:
+    """Values of the measure such that its rule holds for them only if it holds for all."""
+    value = at["value"]
+    if rule.words is not None:
+        return value.drop_nulls().unique().sort().to_list() or [None]
+    value = value.cast(pl.Float64).fill_nan(None)
+    if rule.required and value.null_count():
+        return [None, value.max()]
+    return [value.min(), value.max()]
+
+
+def _run(measured: Sequence[Measured], columns: dict[int, Any]) -> list[Any]:
+    """Results of the rules on a frame with one column a rule, named by its number."""
     with _quiet():
         import great_expectations as gx
         import great_expectations.expectations as gxe
@@ -283,40 +313,22 @@ def _expect(
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        assets = context.data_sources.add_pandas("frames")
-        out: dict[int, tuple[bool, int, int, str | None]] = {}
-        by_height = groupby(sorted(measured, key=lambda m: m[2].height), lambda m: m[2].height)
-        same = [list(group) for _, group in by_height]
-        batches = [g[k : k + GROUP] for g in same for k in range(0, len(g), GROUP)]
-        for number, batch in enumerate(batches):
-            columns = {str(i): _plain(rule, at) for i, rule, at in batch}
-            suite = gx.ExpectationSuite(
-                name=f"suite {number}", expectations=[_expectation(gxe, i, r) for i, r, _ in batch]
-            )
-            definition = assets.add_dataframe_asset(
-                str(number)
-            ).add_batch_definition_whole_dataframe("all")
-            result = definition.get_batch({"dataframe": pd.DataFrame(columns)}).validate(
-                suite,
-                result_format={
-                    "result_format": "BASIC",
-                    "partial_unexpected_count": EXAMPLES,
-                },
-            )
-            places = {i: (rule, at) for i, rule, at in batch}
-            for one in result.results:
-                i = int(one.expectation_config.kwargs["column"])
-                out[i] = _outcome(one, *places[i])
-    return out
+        asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
+        suite = gx.ExpectationSuite(
+            name="suite", expectations=[_expectation(gxe, i, rule) for i, rule, _ in measured]
+        )
+        frame = pd.DataFrame(
+            {str(i): _numbers_or_words(columns[i], rule) for i, rule, _ in measured}
+        )
+        batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+        form = {"result_format": "BASIC", "partial_unexpected_count": EXAMPLES}
+        return list(batch.validate(suite, result_format=form).results)
 
 
-def _plain(rule: Rule, at: pl.DataFrame) -> Any:
-    """The measured values as a NumPy array; words as they are, once each."""
-    if rule.words is not None:
-        distinct = at["value"].drop_nulls().unique().sort().to_list()
-        values: list[object] = [*distinct, *[None] * (at.height - len(distinct))]
-        return values
-    return at["value"].cast(pl.Float64).to_numpy()
+def _numbers_or_words(values: Any, rule: Rule) -> Any:
+    import numpy as np
+
+    return np.asarray(values, dtype=object if rule.words is not None else np.float64)
 
 
 def _expectation(gxe: Any, i: int, rule: Rule) -> Any:
@@ -333,17 +345,16 @@ def _expectation(gxe: Any, i: int, rule: Rule) -> Any:
     )
 
 
-def _outcome(one: Any, rule: Rule, at: pl.DataFrame) -> tuple[bool, int, int, str | None]:
-    if one.success:
-        return True, 0, at.height, None
+def _outcome(one: Any, rule: Rule, at: pl.DataFrame) -> Outcome:
     if "unexpected_count" not in one.result:
         return False, at.height, at.height, json.dumps([str(one.exception_info)[:500]])
+    count = int(one.result["unexpected_count"])
     if rule.words is not None:
-        bad = at.filter(~pl.col("value").is_in(list(rule.words)))
-        return False, bad.height, at.height, _shown(bad.unique(maintain_order=True))
+        bad = pl.col("value").is_not_null() & ~pl.col("value").is_in(list(rule.words))
+        return False, count, at.height, _shown(at.filter(bad).unique(maintain_order=True))
     values = one.result["partial_unexpected_list"]
     where = pl.col("value").is_null() if rule.required else pl.col("value").is_in(values)
-    return False, int(one.result["unexpected_count"]), at.height, _shown(at.filter(where))
+    return False, count, at.height, _shown(at.filter(where))
 
 
 def _shown(rows: pl.DataFrame) -> str:
