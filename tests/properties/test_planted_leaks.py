@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,7 @@ FIRST, LAST = date(2016, 1, 4), date(2017, 9, 29)
 AT, LATER = date(2017, 5, 16), date(2017, 6, 27)
 FLOATS = pl.selectors.float()
 EACH = "instrument_id"
+Build = Callable[..., Driver]
 
 
 @pytest.fixture(scope="module")
@@ -184,11 +186,20 @@ def named(case: tuple[str, Tamper]) -> str:
     return f"{case[1].__name__} in {case[0]}"
 
 
-def driver(calendar: TradingCalendar, table: str, tamper: Tamper | None) -> Driver:
-    """The pipeline up to ``table``, with very small windows."""
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory, calendar: TradingCalendar) -> Build:
+    """Makes the pipeline up to a table, with very small windows and one mandate."""
+    folder = tmp_path_factory.mktemp("mandates")
+    text = "name: only\ntitle: Only one\nobjective: mean_variance\nmodel: ridge\nmax_weight: 0.2\n"
+    (folder / "only.yaml").write_text(text)
+    return lambda table, tamper=None: driver(calendar, folder, table, tamper)
+
+
+def driver(calendar: TradingCalendar, mandates: Path, table: str, tamper: Tamper | None) -> Driver:
     config = settings(
+        mandates,
         models={"train_sessions": 150, "min_train_sessions": 100, "lightgbm_trees": 3, "horizon": 5,
-                "refit_history": "quarter"},
+                "refit_history": "quarter", "names": ("ridge",)},
         portfolio={"risk_sessions": 60, "risk_half_life": 30, "risk_factors": 2, "var_sessions": 60},
     )  # fmt: skip
     return Driver(config, calendar, until=[table], tamper={table: tamper} if tamper else None)
@@ -196,30 +207,30 @@ def driver(calendar: TradingCalendar, table: str, tamper: Tamper | None) -> Driv
 
 @pytest.mark.parametrize("case", PEEKING, ids=named)
 def test_peeking_is_caught(
-    case: tuple[str, Tamper], raw: RawMarket, calendar: TradingCalendar
+    case: tuple[str, Tamper], raw: RawMarket, build: Build, calendar: TradingCalendar
 ) -> None:
     table, tamper = case
     at, end = calendar.known_at(AT), calendar.known_at(LAST)
     with pytest.raises(LeakError, match=rf"peeking .*: {table}"):
-        no_peeking(driver(calendar, table, tamper), raw, at, end, calendar)
+        no_peeking(build(table, tamper), raw, at, end, calendar)
 
 
 @pytest.mark.parametrize("case", REPAINTING, ids=named)
 def test_repainting_is_caught(
-    case: tuple[str, Tamper], raw: RawMarket, calendar: TradingCalendar
+    case: tuple[str, Tamper], raw: RawMarket, build: Build, calendar: TradingCalendar
 ) -> None:
     table, tamper = case
     earlier, later = calendar.known_at(AT), calendar.known_at(LATER) + timedelta(hours=3)
     with pytest.raises(LeakError, match=rf"repainting .*: {table}"):
-        no_repainting(driver(calendar, table, tamper), raw, earlier, later, calendar)
+        no_repainting(build(table, tamper), raw, earlier, later, calendar)
 
 
 @pytest.mark.parametrize("table", ["portfolio.targets", "portfolio.risk", "monitor.regime"])
 def test_nothing_is_caught_where_nothing_was_planted(
-    table: str, raw: RawMarket, calendar: TradingCalendar
+    table: str, raw: RawMarket, build: Build, calendar: TradingCalendar
 ) -> None:
     """The same market and windows, no leak: the tests above fail for the leak and nothing else."""
-    honest = driver(calendar, table, None)
+    honest = build(table)
     counts = no_peeking(honest, raw, calendar.known_at(AT), calendar.known_at(LAST), calendar)
     assert counts[table] > 0
 
@@ -248,16 +259,20 @@ def shares_traded(frame: pl.DataFrame, lake: MemoryLake, now: datetime) -> pl.Da
 @pytest.mark.parametrize("leak", [price_level, shares_traded], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("relative", [None, 1e-6], ids=["bits", "1e-6"])
 def test_dependence_on_the_basis_is_caught(
-    leak: Tamper, relative: float | None, market: RawMarket, calendar: TradingCalendar
+    leak: Tamper,
+    relative: float | None,
+    market: RawMarket,
+    build: Build,
+    calendar: TradingCalendar,
 ) -> None:
     table = "factors.equity_momentum"
-    pipeline = driver(calendar, table, leak)
+    pipeline = build(table, leak)
     scale = {"SYN00": 4.0, "SYN03": 0.5} if relative is None else {"SYN00": 3.3}
     with pytest.raises(LeakError, match="basis of prices"):
         no_basis(pipeline, market, calendar.known_at(LAST), scale, [table], relative=relative)
 
 
-def test_a_single_bit_is_seen(calendar: TradingCalendar, market: RawMarket) -> None:
+def test_a_single_bit_is_seen(calendar: TradingCalendar, market: RawMarket, build: Build) -> None:
     """The comparison is of bits: one last place in one row of one column is a leak."""
 
     def nudge(frame: pl.DataFrame, lake: MemoryLake, now: datetime) -> pl.DataFrame:
@@ -268,6 +283,6 @@ def test_a_single_bit_is_seen(calendar: TradingCalendar, market: RawMarket) -> N
 
     with pytest.raises(LeakError, match="tr_index: 1 of"):
         no_peeking(
-            driver(calendar, "clean.prices", nudge), market,
+            build("clean.prices", nudge), market,
             calendar.known_at(AT), calendar.known_at(LAST), calendar,
         )  # fmt: skip

@@ -22,6 +22,8 @@ from wealthos_pipeline.core.errors import ContractError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.utils.config import Settings, load_settings
 
+RAW = ("raw.prices", "raw.series", "raw.instruments", "raw.membership")
+
 Tamper = Callable[[pl.DataFrame, "MemoryLake", datetime], pl.DataFrame]
 """Frame of a table as made, the tables before it, the run's clock → the frame to store instead."""
 
@@ -33,6 +35,8 @@ class MemoryLake:
     calendar: TradingCalendar
     own: dict[str, TableContract] = field(default_factory=dict)
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    dirty: dict[str, date] = field(default_factory=dict)
+    """Table → first date that its last writing changed; tables that did not change are not here."""
 
     def contract(self, table: str) -> TableContract:
         return self.own[table] if table in self.own else contract(table)
@@ -68,7 +72,14 @@ class MemoryLake:
         if start is not None and terms.date_column is not None and table in self.frames:
             kept = self.frames[table].filter(pl.col(terms.date_column) < start)
             frame = pl.concat([kept, frame])
-        self.frames[table] = terms.conform(frame)
+        before = self.read(table)
+        after = self.frames[table] = terms.conform(frame)
+        new, old = (a.join(b, on=a.columns, how="anti", nulls_equal=True)
+                    for a, b in ((after, before), (before, after)))  # fmt: skip
+        if new.height or old.height:
+            day = terms.date_column
+            dates = pl.concat([new[day], old[day]]).drop_nulls() if day else pl.Series([None])
+            self.dirty[table] = dates.min() or date.min  # type: ignore[assignment]
 
 
 def settings(mandates: Path | None = None, **more: Any) -> Settings:
@@ -149,35 +160,31 @@ class Driver:
         families = [f.contract for f in self.library.families()]
         own = {c.name: c for c in (*families, factors.scores_contract(self.library))}
         lake = MemoryLake(self.calendar, own)
-        lake.frames |= {
-            "raw.prices": raw.prices,
-            "raw.series": raw.series,
-            "raw.instruments": raw.instruments,
-            "raw.membership": raw.membership,
-        }
+        lake.frames |= {t: getattr(raw, t.removeprefix("raw.")) for t in RAW}
         return lake
 
-    def advance(self, lake: MemoryLake, raw: RawMarket, now: datetime, dirty: date) -> Result:
-        """A day's update: ``lake`` gets the new raw rows, stages recompute from ``dirty`` on."""
-        lake.frames |= {
-            "raw.prices": raw.prices,
-            "raw.series": raw.series,
-            "raw.instruments": raw.instruments,
-            "raw.membership": raw.membership,
-        }
+    def advance(self, lake: MemoryLake, raw: RawMarket, now: datetime) -> Result:
+        """A later run on ``lake``: each stage computes from the first date that its inputs changed."""
+        lake.dirty = {}
+        for table in RAW:
+            lake.store(table, getattr(raw, table.removeprefix("raw.")))
         for stage in self.stages:
-            self.step(lake, stage, now, dirty)
+            dirty = [lake.dirty[t] for t in stage.inputs if t in lake.dirty]
+            if dirty or stage.always:
+                self.step(lake, stage, now, min(dirty) if dirty else None, full=False)
         return self.result(lake)
 
-    def step(self, lake: MemoryLake, stage: Any, now: datetime, dirty: date | None) -> None:
+    def step(
+        self, lake: MemoryLake, stage: Any, now: datetime, dirty: date | None, *, full: bool = True
+    ) -> None:
+        """Execute one stage as the graph would: its own start, its own way of writing."""
         from assets._shared.stage import Work
 
         session = SimpleNamespace(
             settings=self.settings, lake=lake, calendar=self.calendar, library=self.library, now=now,
-            run=SimpleNamespace(run_id="memory"), full=dirty is None, from_date=None, checks=[],
+            run=SimpleNamespace(run_id="memory"), full=full, from_date=None, checks=[],
         )  # fmt: skip
-        plan = SimpleNamespace(full=dirty is None, dirty_from=dirty, clean=False)
-        start = stage._start(session, plan)
+        start = stage._start(session, SimpleNamespace(full=full, dirty_from=dirty, clean=False))
         for table, made in stage._conformed(stage.compute(Work(session, start))).items():
             terms = lake.contract(table)
             rows, since = made, start

@@ -38,6 +38,7 @@ LATEST_ONLY = {
     "portfolio.targets": pl.col("run_kind") == "live",
     "portfolio.solves": pl.col("run_kind") == "live",
     "portfolio.trades": pl.col("run_kind") == "live",
+    "monitor.opportunities": pl.lit(True),
 }
 """Rows that exist for the latest session only and are replaced the day after, by design."""
 
@@ -155,7 +156,7 @@ def no_basis(
         skip = list((unadjusted or {}).get(name, ()))
         left, right = plain.tables[name].drop(skip), scaled.tables[name].drop(skip)
         words = f"the basis of prices: {name}"
-        counts[name] = _compare(left, right, contract.key, words, relative=relative)
+        counts[name] = same_rows(left, right, contract.key, words, relative=relative)
     return counts
 
 
@@ -196,13 +197,15 @@ def _same_when_known(
         if until is not None and day is not None:
             left, right = left.filter(pl.col(day) < until), right.filter(pl.col(day) < until)
         drop = OPEN_ENDED.get(name, [])
-        counts[name] = _compare(left.drop(drop), right.drop(drop), contract.key, f"{words}: {name}")
+        counts[name] = same_rows(
+            left.drop(drop), right.drop(drop), contract.key, f"{words}: {name}"
+        )
     if not any(counts.values()):
         raise LeakError(f"{words}: nothing was known by {last}, so nothing was compared")
     return counts
 
 
-def _compare(
+def same_rows(
     left: pl.DataFrame,
     right: pl.DataFrame,
     key: tuple[str, ...],
@@ -215,7 +218,7 @@ def _compare(
     for here, there, what in ((left, right, "vanish"), (right, left, "appear")):
         extra = here.join(there, on=keys, how="anti", nulls_equal=True)
         if extra.height:
-            raise LeakError(f"{words}: {extra.height} rows {what} when the future is taken away, "
+            raise LeakError(f"{words}: {extra.height} rows {what} on the other side, "
                        f"such as {extra.select(keys).sort(keys).row(0)}")  # fmt: skip
     left, right = left.sort(keys), right.sort(keys)
     for column in left.columns:
