@@ -157,9 +157,10 @@ class Stage:
                 session.checks.append(checks)
                 yield from _check_results(contract, checks)
                 blocking = validation.blocking_failures(checks)
-                if blocking:
+                if blocking.height:
                     raise CheckError(
-                        f"{table}: {len(blocking)} blocking checks failed: {'; '.join(blocking)}. "
+                        f"{table}: {blocking.height} blocking checks failed.\n"
+                        f"{validation.in_words(blocking)}\n"
                         "Nothing was written; the last complete run stays published."
                     )
         rows = 0
@@ -194,10 +195,10 @@ class Stage:
         from wealthos_pipeline.utils import validation
 
         if contract.name in self.checked:
-            for name, _, _ in validation.declared(contract):
+            for rule in validation.rules(contract):
                 yield dg.AssetCheckResult(
                     asset_key=asset_key(contract.name),
-                    check_name=name,
+                    check_name=_check_name(rule.check, rule.column),
                     passed=True,
                     metadata={"rows": 0, "note": "no new rows since it last passed"},
                 )
@@ -318,9 +319,11 @@ class Stage:
         return run_stage
 
 
-def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
-    from wealthos_pipeline.utils import validation
+def _check_name(rule: str, column: str) -> str:
+    return f"{rule}__{column}" if column else rule
 
+
+def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
     for row in checks.iter_rows(named=True):
         severity = (
             dg.AssetCheckSeverity.ERROR
@@ -329,7 +332,7 @@ def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg
         )
         yield dg.AssetCheckResult(
             asset_key=asset_key(contract.name),
-            check_name=validation.check_name(row["check"], row["column"]),
+            check_name=_check_name(row["check"], row["column"]),
             passed=row["success"],
             severity=severity,
             metadata={
