@@ -306,11 +306,14 @@ class Stage:
             ],
             check_specs=[
                 dg.AssetCheckSpec(
-                    name, asset=asset_key(c.name), description=words, blocking=blocking
+                    _check_name(rule.check, rule.column),
+                    asset=asset_key(c.name),
+                    description=f"{rule.check.replace('_', ' ')} {rule.column}".strip(),
+                    blocking=rule.severity == "error",
                 )
                 for c in self.contracts
                 if c.name in self.checked
-                for name, words, blocking in validation.declared(c)
+                for rule in validation.rules(c)
             ],
         )
         def run_stage(session: SessionResource) -> Iterator[Any]:
