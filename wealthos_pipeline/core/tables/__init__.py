@@ -1,0 +1,22 @@
+"""Every table of the lake, declared (DESIGN §5). Factor families are declared by their factors."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.tables.market import CLEAN, RAW
+from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
+from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
+from wealthos_pipeline.core.tables.runs import META, RECORD
+
+__all__ = ["TABLES"]
+
+TABLES: tuple[TableContract, ...] = (
+    *RAW,
+    *CLEAN,
+    *FACTORS,
+    *MODELS,
+    *PORTFOLIO,
+    *MONITOR,
+    *RECORD,
+    *META,
+)

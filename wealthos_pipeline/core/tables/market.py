@@ -1,0 +1,221 @@
+"""Market data: raw as vendors gave them, clean as the research uses them."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.core.data import Column, TableContract
+from wealthos_pipeline.core.tables.columns import known as _known
+
+_C = Column
+
+_OHLC = (
+    _C("open", "f64", "first traded price", "currency", True),
+    _C("high", "f64", "highest traded price", "currency", True),
+    _C("low", "f64", "lowest traded price", "currency", True),
+)
+
+_REJECTED = (
+    _C("table", "str", "raw table of the row"),
+    _C("source", "str", "source of the row"),
+    _C("symbol", "str", "symbol or series"),
+    _C("date", "date", "session of the row"),
+    _C("fetched_at", "instant", "fetch of the row"),
+    _C("rule", "str", "name of the rule"),
+    _C("detail", "str", "what was found"),
+    _known(),
+)
+
+RAW = (
+    TableContract(
+        "raw.prices",
+        "Daily bars as the vendor gave them; a row is appended only if it differs from the last.",
+        (
+            _C("source", "str", "vendor or file that gave the row"),
+            _C("symbol", "str", "the vendor's symbol"),
+            _C("date", "date", "session"),
+            _C("fetched_at", "instant", "when this pipeline received it"),
+            *_OHLC,
+            _C("close", "f64", "last traded price, adjusted as basis says", "currency", True),
+            _C("adj_close", "f64", "close adjusted for dividends too", "currency", True),
+            _C("volume", "f64", "traded volume", "shares", True),
+            _C("dividend", "f64", "cash dividend with ex-date here", "currency", True),
+            _C("split_ratio", "f64", "new shares per old share, effective here", "ratio", True),
+            _C("currency", "str", "ISO 4217", nullable=True),
+            _C("basis_vintage", "date", "day of the vendor's back-adjustment, if any", "", True),
+        ),
+        ("source", "symbol", "date", "fetched_at"),
+        "date",
+        partition="year",
+        append_only=True,
+    ),
+    TableContract(
+        "raw.series",
+        "Yields, volatility indices, macro and risk-free rates as the vendor gave them.",
+        (
+            _C("source", "str", "vendor or file"),
+            _C("series", "str", "name of the series, e.g. ust_par, vix, moody_yield"),
+            _C("tenor", "str", "tenor or grade, e.g. 10Y, AAA; '' where there is none"),
+            _C("date", "date", "session or period end"),
+            _C("fetched_at", "instant", "when this pipeline received it"),
+            _C("value", "f64", "value", "as unit says", True),
+            _C("unit", "str", "percent, index, usd, decimal"),
+            _C("frequency", "str", "day or month"),
+        ),
+        ("source", "series", "tenor", "date", "fetched_at"),
+        "date",
+        append_only=True,
+    ),
+    TableContract(
+        "raw.instruments",
+        "Descriptions of instruments as the source gave them; static snapshots.",
+        (
+            _C("source", "str", "vendor or file"),
+            _C("symbol", "str", "the vendor's symbol"),
+            _C("fetched_at", "instant", "when this pipeline received it"),
+            _C("name", "str", "issuer or series name", nullable=True),
+            _C("asset_class", "str", "equity, fixed_income or cross_asset"),
+            _C("sector", "str", "GICS sector, a snapshot", nullable=True),
+            _C("exchange", "str", "calendar name, e.g. XNYS"),
+            _C("currency", "str", "ISO 4217"),
+        ),
+        ("source", "symbol", "fetched_at"),
+        append_only=True,
+    ),
+    TableContract(
+        "raw.membership",
+        "Index membership intervals as the source gave them.",
+        (
+            _C("source", "str", "vendor or file"),
+            _C("universe", "str", "index or list"),
+            _C("symbol", "str", "symbol"),
+            _C("start", "date", "first day in"),
+            _C("end", "date", "last day in; null while still in", "", True),
+            _C("fetched_at", "instant", "when this pipeline received it"),
+        ),
+        ("source", "universe", "symbol", "start", "fetched_at"),
+        append_only=True,
+    ),
+    TableContract(
+        "raw.rejected",
+        "Rows that could not even be stored as raw (conflicting duplicates), with the rule's name.",
+        _REJECTED,
+        ("table", "source", "symbol", "date", "fetched_at", "rule"),
+        "date",
+        append_only=True,
+    ),
+)
+
+CLEAN = (
+    TableContract(
+        "clean.instruments",
+        "Instruments with identity, allocated once and never reused.",
+        (
+            _C("instrument_id", "str", "identity"),
+            _C("symbol", "str", "symbol from valid_from on"),
+            _C("name", "str", "name", nullable=True),
+            _C("asset_class", "str", "equity, fixed_income or cross_asset"),
+            _C("sector", "str", "sector snapshot; see static", nullable=True),
+            _C("exchange", "str", "exchange calendar"),
+            _C("currency", "str", "ISO 4217"),
+            _C("source", "str", "source that described it"),
+            _C("valid_from", "date", "first session of this description"),
+            _C("valid_to", "date", "last session; null while valid", "", True),
+            _C("static", "bool", "sector is a later snapshot, not known at the time"),
+            _known(),
+        ),
+        ("instrument_id", "valid_from"),
+        "valid_from",
+        "column",
+    ),
+    TableContract(
+        "clean.prices",
+        "One bar per instrument and session as known now: traded prices and forward-chained indices.",
+        (
+            _C("instrument_id", "str", "instrument"),
+            _C("date", "date", "session"),
+            _C("slot", "i32", "absolute number of the session in the exchange's calendar"),
+            *_OHLC,
+            _C("close", "f64", "last price, traded (or as the basis_vintage says)", "currency"),
+            _C("volume", "f64", "volume", "shares", True),
+            _C("dividend", "f64", "cash dividend with ex-date here", "currency", True),
+            _C(
+                "split_ratio", "f64", "new per old shares, effective here; 1 on other days", "ratio"
+            ),
+            _C(
+                "split_index",
+                "f64",
+                "forward-chained product of splits; 1 at the first bar",
+                "index",
+            ),
+            _C("tr_index", "f64", "forward-chained total return; 1 at the first bar", "index"),
+            _C("dollar_volume", "f64", "close × volume", "currency", True),
+            _C("flags", "i32", "bit set of data.processors.prices.Flag"),
+            _C("currency", "str", "ISO 4217"),
+            _C("source", "str", "source of the bar"),
+            _C("basis_vintage", "date", "day of the vendor's back-adjustment, if any", "", True),
+            _C("basis", "str", "assumed (by rule) or observed (stamped by the fetch)"),
+            _known("close of the session plus lag; a revision: when it was fetched"),
+        ),
+        ("instrument_id", "date"),
+        "date",
+        "column",
+        "year",
+        ("date", "instrument_id"),
+        restatable=True,
+    ),
+    TableContract(
+        "clean.series",
+        "Yields, spreads, volatility indices, macro: values that are not prices of instruments.",
+        (
+            _C("series", "str", "name of the series"),
+            _C("tenor", "str", "tenor or grade; '' where there is none"),
+            _C("date", "date", "session or period end"),
+            _C("value", "f64", "value", "as unit says"),
+            _C("unit", "str", "percent, index, usd, decimal"),
+            _C("frequency", "str", "day or month"),
+            _C("source", "str", "source"),
+            _C("basis", "str", "assumed or observed"),
+            _known(),
+        ),
+        ("series", "tenor", "date"),
+        "date",
+        "column",
+        restatable=True,
+    ),
+    TableContract(
+        "clean.membership",
+        "Intervals in which an instrument was a member of a universe, as known by the given instant.",
+        (
+            _C("universe", "str", "universe"),
+            _C("instrument_id", "str", "instrument"),
+            _C("valid_from", "date", "first session in"),
+            _C("valid_to", "date", "last session in; null while in", "", True),
+            _C("source", "str", "source"),
+            _known("open of the first session in (an exit is taken as known on its day)"),
+        ),
+        ("universe", "instrument_id", "valid_from"),
+        "valid_from",
+        "column",
+    ),
+    TableContract(
+        "clean.holdings",
+        "Positions that a person supplied, by mandate.",
+        (
+            _C("mandate", "str", "mandate"),
+            _C("date", "date", "close at which they were held"),
+            _C("instrument_id", "str", "instrument; 'cash' for money"),
+            _C("units", "f64", "shares; for cash the amount", "shares"),
+            _known(),
+        ),
+        ("mandate", "date", "instrument_id"),
+        "date",
+        "column",
+    ),
+    TableContract(
+        "clean.quarantine",
+        "Raw rows that a rule rejected, with the rule's name; the raw row itself is untouched.",
+        _REJECTED,
+        ("table", "source", "symbol", "date", "fetched_at", "rule"),
+        "date",
+        "column",
+    ),
+)

@@ -1,0 +1,193 @@
+"""Portfolios: risk model, targets, trades, what became of them."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.core.data import Column, TableContract
+from wealthos_pipeline.core.tables.columns import known as _known
+
+_C = Column
+
+_RUN = (
+    _C("mandate", "str", "mandate"),
+    _C("run_kind", "str", "live, backtest or research"),
+)
+
+PORTFOLIO = (
+    TableContract(
+        "portfolio.risk_exposures",
+        "Factor exposures B and specific volatility of the risk model, at its estimation dates.",
+        (
+            _C("date", "date", "estimation date"),
+            _C("instrument_id", "str", "instrument"),
+            _C(
+                "factor",
+                "str",
+                "statistical factor pc01, pc02, …; 'specific' for specific volatility",
+            ),
+            _C("value", "f64", "exposure; for 'specific' daily volatility", "decimal"),
+        ),
+        ("date", "instrument_id", "factor"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.risk_factors",
+        "Factor covariance F of the risk model, daily.",
+        (
+            _C("date", "date", "estimation date"),
+            _C("factor", "str", "row"),
+            _C("factor_2", "str", "column"),
+            _C("covariance", "f64", "daily covariance", "decimal²"),
+        ),
+        ("date", "factor", "factor_2"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.targets",
+        "Target weights with what they were made from.",
+        (
+            *_RUN,
+            _C("date", "date", "close at which they were decided"),
+            _C("instrument_id", "str", "instrument"),
+            _C("weight_before", "f64", "drifted weight at the decision", "fraction of NAV"),
+            _C("weight", "f64", "target weight", "fraction of NAV"),
+            _C("weight_benchmark", "f64", "1/N of the universe", "fraction of NAV"),
+            _C("alpha", "f64", "expected return over the horizon", "decimal"),
+            _C("volatility", "f64", "forecast, annualised by √252", "decimal"),
+            _C("risk_contribution", "f64", "share of the portfolio's variance", ""),
+        ),
+        ("mandate", "run_kind", "date", "instrument_id"),
+        "date",
+        "bar",
+        sort=("date", "mandate", "run_kind", "instrument_id"),
+    ),
+    TableContract(
+        "portfolio.solves",
+        "One row an optimisation: status and certificate, or why it is impossible.",
+        (
+            *_RUN,
+            _C("date", "date", "decision date"),
+            _C(
+                "status",
+                "str",
+                "optimal, rule (1/N, no solve), infeasible, held (no solve) or failed",
+            ),
+            _C("objective", "f64", "value of the objective", "", True),
+            _C("violation", "f64", "largest constraint violation", "", True),
+            _C("gap", "f64", "duality gap", "", True),
+            _C("volatility", "f64", "forecast, annualised", "decimal", True),
+            _C("turnover", "f64", "one-way turnover proposed", "", True),
+            _C("ic", "f64", "shrunk out-of-sample IC used for alpha", "", True),
+            _C("message", "str", "in words", nullable=True),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.trades",
+        "Trades from drifted holdings to targets, each with its reason.",
+        (
+            *_RUN,
+            _C("date", "date", "decision date"),
+            _C("instrument_id", "str", "instrument"),
+            _C("side", "str", "buy or sell"),
+            _C("weight_before", "f64", "drifted weight", "fraction of NAV"),
+            _C("weight", "f64", "target weight", "fraction of NAV"),
+            _C("value", "f64", "traded value, signed", "currency"),
+            _C("units", "f64", "shares at the decision's close, signed", "shares"),
+            _C("cost", "f64", "estimated cost", "currency"),
+            _C("alpha_part", "f64", "marginal utility from alpha", "decimal"),
+            _C("risk_part", "f64", "marginal utility from risk", "decimal"),
+            _C("cost_part", "f64", "marginal utility from cost", "decimal"),
+            _C("constraint_part", "f64", "marginal utility from binding constraints", "decimal"),
+            _C("reason", "str", "in words"),
+        ),
+        ("mandate", "run_kind", "date", "instrument_id"),
+        "date",
+        "bar",
+        sort=("date", "mandate", "run_kind", "instrument_id"),
+    ),
+    TableContract(
+        "portfolio.positions",
+        "Units held after the fills of a date; unchanged until the next row's date.",
+        (
+            *_RUN,
+            _C("date", "date", "fill date"),
+            _C("instrument_id", "str", "instrument; 'cash' for money"),
+            _C("units", "f64", "units of the total-return index; for cash the amount", "units"),
+        ),
+        ("mandate", "run_kind", "date", "instrument_id"),
+        "date",
+        "bar",
+        sort=("date", "mandate", "run_kind", "instrument_id"),
+    ),
+    TableContract(
+        "portfolio.nav",
+        "Net asset value by day. Mandate 'equal_weight' is 1/N of the same universe, with costs.",
+        (
+            *_RUN,
+            _C("date", "date", "session"),
+            _C("nav", "f64", "net asset value at the close", "currency"),
+            _C("return_net", "f64", "simple return after costs", "decimal", True),
+            _C("return_gross", "f64", "simple return before costs", "decimal", True),
+            _C("cost", "f64", "costs paid", "currency"),
+            _C("turnover", "f64", "one-way, of NAV", ""),
+            _C("cash", "f64", "cash at the close", "currency"),
+            _C("names", "i32", "instruments held"),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.risk",
+        "One-day value at risk forecast at t for the holdings of t, and the next day's result.",
+        (
+            *_RUN,
+            _C("date", "date", "forecast date"),
+            _C("volatility", "f64", "EWMA forecast, annualised by √252", "decimal", True),
+            _C("var_95", "f64", "loss not exceeded with 95 %, positive", "decimal", True),
+            _C("var_99", "f64", "loss not exceeded with 99 %, positive", "decimal", True),
+            _C("cvar_95", "f64", "mean loss beyond var_95, positive", "decimal", True),
+            _C("cvar_99", "f64", "mean loss beyond var_99, positive", "decimal", True),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.risk_outcomes",
+        "What happened to the frozen holdings of a VaR forecast on the next session.",
+        (
+            *_RUN,
+            _C("date", "date", "forecast date"),
+            _C("pnl_next", "f64", "return of the frozen holdings on the next session", "decimal"),
+            _C("exception_95", "bool", "loss beyond var_95", nullable=True),
+            _C("exception_99", "bool", "loss beyond var_99", nullable=True),
+            _known("that of the next session's bar"),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "column",
+    ),
+    TableContract(
+        "portfolio.attribution",
+        "Daily arithmetic attribution against 1/N of the same universe; effects add up to the active return.",
+        (
+            *_RUN,
+            _C("date", "date", "session"),
+            _C(
+                "effect",
+                "str",
+                "allocation, selection, interaction, trading, cost, cash or residual",
+            ),
+            _C("group", "str", "sector, or '' for whole-portfolio effects"),
+            _C("value", "f64", "contribution to the active return of the day", "decimal"),
+        ),
+        ("mandate", "run_kind", "date", "effect", "group"),
+        "date",
+        "bar",
+    ),
+)

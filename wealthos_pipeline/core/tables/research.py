@@ -1,0 +1,186 @@
+"""Research: how factors did, models and their predictions, the market monitor."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.core.data import Column, TableContract
+from wealthos_pipeline.core.tables.columns import known as _known
+
+_C = Column
+
+FACTORS = (
+    TableContract(
+        "factors.performance",
+        "How each factor did, by date: information coefficients and quantile returns.",
+        (
+            _C("factor", "str", "factor"),
+            _C("universe", "str", "members (at the date) or all"),
+            _C("horizon", "i32", "label horizon", "sessions"),
+            _C("date", "date", "date of the factor value"),
+            _C("n", "i32", "names with a value and a label"),
+            _C("ic", "f64", "Pearson correlation with the forward return", "", True),
+            _C("rank_ic", "f64", "Spearman correlation with the forward return", "", True),
+            *(
+                _C(
+                    f"q{q}",
+                    "f64",
+                    f"mean forward return of bucket {q} of 5 (1 lowest)",
+                    "decimal",
+                    True,
+                )
+                for q in range(1, 6)
+            ),
+            _C("spread", "f64", "top minus bottom bucket times direction", "decimal", True),
+            _C("turnover", "f64", "one-way change of the top bucket since the last date", "", True),
+            _known("that of the label's last bar"),
+        ),
+        ("factor", "universe", "horizon", "date"),
+        "date",
+        "column",
+        sort=("date", "factor", "universe", "horizon"),
+    ),
+    TableContract(
+        "factors.summary",
+        "Factor performance over the whole history that is known, one row a factor.",
+        (
+            _C("factor", "str", "factor"),
+            _C("universe", "str", "members or all"),
+            _C("horizon", "i32", "label horizon", "sessions"),
+            _C("dates", "i32", "dates with an IC"),
+            _C("mean_ic", "f64", "mean IC times direction", "", True),
+            _C("mean_rank_ic", "f64", "mean rank IC times direction", "", True),
+            _C("t_newey_west", "f64", "t of the mean rank IC, Newey–West with 2h lags", "", True),
+            _C("t_non_overlapping", "f64", "t over every h-th date, shifted by h", "", True),
+            _C(
+                "detectable_ic",
+                "f64",
+                "2.8 standard errors: smallest IC this panel can show",
+                "",
+                True,
+            ),
+            _C("mean_spread", "f64", "mean top-minus-bottom return a horizon", "decimal", True),
+            _C("mean_turnover", "f64", "mean one-way turnover of the top bucket", "", True),
+            _C("coverage", "f64", "share of bars with a value", "", True),
+        ),
+        ("factor", "universe", "horizon"),
+    ),
+)
+
+MODELS = (
+    TableContract(
+        "models.predictions",
+        "Out-of-sample predictions: walk_forward (yearly refits) and live (weekly refits).",
+        (
+            _C("model", "str", "model"),
+            _C("kind", "str", "walk_forward or live"),
+            _C("date", "date", "date of the features"),
+            _C("instrument_id", "str", "instrument"),
+            _C("horizon", "i32", "label horizon", "sessions"),
+            _C("prediction", "f64", "model output: cross-sectional score of the forward return"),
+            _C("z", "f64", "prediction standardised over the date's universe", "", True),
+            _C("train_cutoff", "date", "last date whose label was known at the refit"),
+            _C("model_id", "str", "fit in models.registry"),
+        ),
+        ("model", "kind", "date", "instrument_id"),
+        "date",
+        "bar",
+        "year",
+        ("date", "model", "kind", "instrument_id"),
+    ),
+    TableContract(
+        "models.registry",
+        "Every fit: what it was trained on, when, with what parameters and hashes.",
+        (
+            _C("model_id", "str", "model, kind, refit date and content hash"),
+            _C("model", "str", "model"),
+            _C("kind", "str", "walk_forward or live"),
+            _C("refit_date", "date", "session before whose open the fit was made"),
+            _C("horizon", "i32", "label horizon", "sessions"),
+            _C("train_start", "date", "first training date"),
+            _C("train_cutoff", "date", "last training date"),
+            _C("rows", "i64", "training rows"),
+            _C("features", "str", "JSON list of features"),
+            _C("params", "str", "JSON of parameters"),
+            _C("artefact", "str", "the fitted model as text, JSON"),
+            _C("artefact_hash", "str", "BLAKE2b of the artefact"),
+        ),
+        ("model_id",),
+        "refit_date",
+        "bar",
+    ),
+    TableContract(
+        "models.evaluation",
+        "How each model's walk-forward predictions did, by date.",
+        (
+            _C("model", "str", "model"),
+            _C("horizon", "i32", "label horizon", "sessions"),
+            _C("date", "date", "date of the prediction"),
+            _C("n", "i32", "names"),
+            _C("ic", "f64", "Pearson correlation with the forward return", "", True),
+            _C("rank_ic", "f64", "Spearman correlation with the forward return", "", True),
+            _C("spread", "f64", "top minus bottom fifth, forward return", "decimal", True),
+            _known("that of the label's last bar"),
+        ),
+        ("model", "horizon", "date"),
+        "date",
+        "column",
+    ),
+)
+
+MONITOR = (
+    TableContract(
+        "monitor.regime",
+        "Filtered probability of the turbulent regime, with parameters from the past only.",
+        (
+            _C("date", "date", "session"),
+            _C("p_turbulent", "f64", "filtered probability", "", True),
+            _C("regime", "str", "calm, turbulent or unknown"),
+            _C("refit_date", "date", "last session used for the parameters", "", True),
+        ),
+        ("date",),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "monitor.signals",
+        "What the market scan found: new highs and lows, gaps, volume and volatility spikes.",
+        (
+            _C("date", "date", "session"),
+            _C("instrument_id", "str", "instrument"),
+            _C("signal", "str", "name of the rule"),
+            _C("value", "f64", "measured value"),
+            _C("threshold", "f64", "threshold of the rule"),
+        ),
+        ("date", "instrument_id", "signal"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "monitor.opportunities",
+        "Names of the universe ranked by model score with what speaks for and against them.",
+        (
+            _C("date", "date", "session"),
+            _C("rank", "i32", "1 is best"),
+            _C("instrument_id", "str", "instrument"),
+            _C("score", "f64", "mean standardised prediction of the models"),
+            _C("note", "str", "in words"),
+        ),
+        ("date", "rank"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "monitor.alerts",
+        "What a person should look at, with severity.",
+        (
+            _C("date", "date", "session"),
+            _C("alert", "str", "name of the rule"),
+            _C("subject", "str", "mandate, factor, instrument, table or run"),
+            _C("severity", "str", "info, warning or critical"),
+            _C("text", "str", "one sentence"),
+            _C("value", "f64", "measured value", "", True),
+        ),
+        ("date", "alert", "subject"),
+        "date",
+        "bar",
+    ),
+)
