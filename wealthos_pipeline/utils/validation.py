@@ -140,9 +140,12 @@ def validate(
     frame = frame.rechunk()
     measured: list[tuple[Rule, pl.DataFrame]] = []
     found: dict[int, tuple[bool, int, int, str | None]] = {}
+    shared: dict[Measure, pl.DataFrame] = {}
     for i, rule in enumerate(suite):
         try:
-            at = rule.measure(frame, now)
+            if rule.measure not in shared:
+                shared[rule.measure] = rule.measure(frame, now)
+            at = shared[rule.measure]
         except pl.exceptions.ColumnNotFoundError as error:
             missing = f"column not found: {str(error).splitlines()[0]}"
             found[i] = (False, frame.height, frame.height, json.dumps([missing]))
@@ -188,9 +191,17 @@ def in_words(checks: pl.DataFrame) -> str:
 # --- measures ---------------------------------------------------------------------------------
 
 
+def _coded(frame: pl.DataFrame) -> pl.DataFrame:
+    """``frame`` with texts as ordered integers: comparing 3 million texts costs ten times as much."""
+    texts = [n for n, t in frame.schema.items() if t == pl.String]
+    return frame.with_columns(
+        pl.col(n).cast(pl.Enum(frame[n].drop_nulls().unique().sort())) for n in texts
+    )
+
+
 def _repeats(key: tuple[str, ...]) -> Measure:
     def measure(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        same = frame.select(key).is_duplicated().cast(pl.Float64).alias("value")
+        same = _coded(frame.select(key)).is_duplicated().cast(pl.Float64).alias("value")
         return frame.select(same, *key)
 
     return measure
@@ -215,7 +226,8 @@ def _known_ahead(key: tuple[str, ...]) -> Measure:
 
 def _growth(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """tr_index over that of the instrument's row before; null on the first."""
-    rows = frame.select("instrument_id", "date", "tr_index").sort("instrument_id", "date")
+    rows = _coded(frame.select("instrument_id", "date", "tr_index"))
+    rows = rows.sort("instrument_id", "date")
     before = pl.when(pl.col("instrument_id") == pl.col("instrument_id").shift(1)).then(
         pl.col("tr_index").shift(1)
     )
