@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wealthos_pipeline.core.data import Column, TableContract
@@ -34,6 +34,8 @@ def frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=CONTRACT.schema(), orient="row")
 
 
+unhurried = settings(max_examples=60, deadline=None)
+
 cells = st.tuples(
     st.dates(date(2019, 1, 1), date(2022, 12, 31)),
     st.none() | st.text(max_size=3),
@@ -45,6 +47,7 @@ cells = st.tuples(
 )
 
 
+@unhurried
 @given(st.lists(cells, max_size=12), st.randoms(use_true_random=False))
 def test_order_and_grouping_do_not_matter(rows, random) -> None:
     shuffled = list(rows)
@@ -65,6 +68,7 @@ def test_order_and_grouping_do_not_matter(rows, random) -> None:
     assert content.Digest.parse(whole.text) == whole
 
 
+@unhurried
 @given(cells, st.integers(1, 5), st.data())
 def test_any_changed_cell_changes_the_hash(row, column, data) -> None:
     other = data.draw(cells)[column]

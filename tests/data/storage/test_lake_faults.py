@@ -80,6 +80,41 @@ def test_an_expired_log_means_everything(lake, frames) -> None:
     assert lake.dirty_from(REGIME, 2) is None
 
 
+def test_a_checkpoint_takes_the_place_of_the_log(lake, frames) -> None:
+    from datetime import date
+
+    from deltalake import DeltaTable
+
+    lake.register(frames.family())
+    table, first = "factors.equity_own", frames.wide(1000)
+    lake.replace(table, first)
+    lake.replace(table, frames.wide(1001))
+    log = lake.folder / "factors" / "equity_own" / "_delta_log"
+    DeltaTable(str(log.parent)).create_checkpoint()
+    lake.replace(table, frames.wide(1002))
+    for version in (0, 1):
+        (log / f"{version:020}.json").unlink()
+    fresh = Lake(lake.root)
+    fresh.register(frames.family())
+    assert fresh.read(table).height == 2004
+    assert [p.parent.name for p in fresh.files(table, start=date(2022, 1, 1))] == ["year=2022"]
+    before = set(fresh.files(table))
+    day = frames.days(1003)[-1]
+    last = frames.wide(1003).filter(pl.col("date") == day)
+    assert fresh.replace(table, last, start=day).dirty_from == day
+    assert len(before & set(fresh.files(table))) == 3
+    assert fresh.dirty_from(table, 1) == frames.days(1002)[-1]
+    assert fresh.dirty_from(table, 0) == date.min
+
+
+def test_a_table_whose_creation_was_cut_off_can_be_made(lake, frames) -> None:
+    (lake.folder / "monitor" / "regime" / "_delta_log").mkdir(parents=True)
+    assert lake.version(REGIME) is None
+    assert lake.read(REGIME).is_empty()
+    lake.replace(REGIME, frames.regime(3))
+    assert lake.read(REGIME).height == 3
+
+
 FULL_DISK = """
     import resource, signal, sys
     from datetime import UTC, datetime

@@ -100,7 +100,7 @@ class Table:
             versions = [
                 int(e.name[:20])
                 for e in os.scandir(self.path / "_delta_log")
-                if e.name.endswith(".json") and e.name[:20].isdigit()
+                if e.name[:20].isdigit() and e.name[20:].startswith((".json", ".checkpoint."))
             ]
         except FileNotFoundError:
             return None

@@ -24,6 +24,7 @@ import polars as pl
 from wealthos_pipeline.core import data as declared
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import NoManifestError, StorageError
+from wealthos_pipeline.data.storage import manifest as manifests
 from wealthos_pipeline.data.storage import schema
 from wealthos_pipeline.data.storage import warehouse_sql as sql
 from wealthos_pipeline.data.storage.lake import Lake
@@ -58,11 +59,13 @@ def publish(
     catalog: pl.DataFrame | None = None,
     *,
     full: bool = False,
+    threads: int = 0,
 ) -> Path:
     """Build the warehouse of ``manifest`` and make it the current one; returns its file.
 
     catalog: rows for ``meta.catalog``; those of the run if not given.
     full: build from nothing instead of from a copy of the current file.
+    threads: for DuckDB; 0 means all cores.
     StorageError if it cannot be built; the current file then stays.
     """
     folder = lake.root.resolve() / "warehouse"
@@ -74,6 +77,8 @@ def publish(
         if base is not None:
             shutil.copyfile(base.path, building)
         with duckdb.connect(str(building)) as connection:
+            if threads:
+                connection.execute(f"SET threads = {int(threads)}")
             pinned = folder / manifest.run_id
             _Builder(connection, lake, manifest, catalog, base, pinned).build()
         building.replace(target)
@@ -140,7 +145,7 @@ def query(root: str | Path, text: str, limit: int | None = None) -> pl.DataFrame
                     f"the warehouse is read-only, and {statements[0].type.name} is not a query. "
                     "Rows are changed by a run; write results with `wealthos sql --output FILE`."
                 )
-            if statements[0].type is duckdb.StatementType.SELECT and limit is not None:
+            if statements[0].type == duckdb.StatementType.SELECT and limit is not None:
                 return connection.sql(text).limit(limit).pl()
             return connection.execute(text).pl()
         except duckdb.CatalogException as error:
@@ -177,8 +182,6 @@ class _Builder:
         contracts = self._contracts()
         for layer in sorted({c.layer for c in contracts.values()}):
             run(f"CREATE SCHEMA IF NOT EXISTS {sql.name(layer)}")
-        if self.pinned is not None:
-            shutil.rmtree(self.pinned, ignore_errors=True)
         run("BEGIN")
         for name, contract in contracts.items():
             if name == RUNS:
@@ -368,7 +371,7 @@ _BUILD = TableContract(
 
 
 def _base(lake: Lake) -> _Base | None:
-    """The current file, if a new one can start from it."""
+    """The current file, if a new one can start from it: it is of a run of this very lake."""
     link = lake.root / LINK
     if not link.exists():
         return None
@@ -376,13 +379,17 @@ def _base(lake: Lake) -> _Base | None:
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             row = connection.execute(
-                "SELECT increments, versions, contracts FROM meta.warehouse"
+                "SELECT run_id, increments, versions, contracts FROM meta.warehouse"
             ).fetchone()
     except duckdb.Error:
         return None
-    if row is None or row[0] >= MAX_INCREMENTS:
+    if row is None or row[1] >= MAX_INCREMENTS:
         return None
-    return _Base(path, row[0], json.loads(row[1]), json.loads(row[2]))
+    run_id, increments, versions = row[0], row[1], json.loads(row[2])
+    for manifest in reversed(manifests.history(lake)):
+        if manifest.run_id == run_id and manifest.tables == versions:
+            return _Base(path, increments, versions, json.loads(row[3]))
+    return None
 
 
 def _family(contract: TableContract) -> bool:
@@ -405,6 +412,8 @@ def _link(path: Path, folder: Path) -> Path:
     target = folder / f"{year}{'-' if year else ''}{path.name}"
     try:
         os.link(path, target)
+    except FileExistsError:
+        return target
     except OSError:
         shutil.copyfile(path, target)
     return target

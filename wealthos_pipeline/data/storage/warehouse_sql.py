@@ -75,7 +75,7 @@ MACROS: tuple[tuple[str, str, str, str], ...] = (
         "t",
         """SELECT * EXCLUDE (known_from, known_to) FROM clean.prices_history
            WHERE known_from <= t::TIMESTAMPTZ AND t::TIMESTAMPTZ < known_to""",
-        "clean.prices as it was known at the instant t, e.g. "
+        "clean.prices as it was known at the instant t (a date is its midnight), e.g. "
         "FROM prices_asof('2008-09-15 21:00:00+00').",
     ),
     (
@@ -83,7 +83,7 @@ MACROS: tuple[tuple[str, str, str, str], ...] = (
         "t",
         """SELECT * EXCLUDE (known_from, known_to) FROM clean.series_history
            WHERE known_from <= t::TIMESTAMPTZ AND t::TIMESTAMPTZ < known_to""",
-        "clean.series as it was known at the instant t, e.g. "
+        "clean.series as it was known at the instant t (a date is its midnight), e.g. "
         "FROM series_asof('2008-09-15 21:00:00+00').",
     ),
     (
