@@ -1,19 +1,9 @@
-"""Runs factor definitions over a price panel, in full or for some dates.
-
-Each block of instruments goes through the whole plan in one thread while its arrays are in the
-cache; cross-sections join the blocks. What a value is depends on neither blocks nor threads.
-"""
+"""Runs factor definitions over a price panel, in full or for some dates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import date
-from functools import cache
-from importlib import import_module
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,10 +11,10 @@ import polars as pl
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.execution import Execution, float32
 from wealthos_pipeline.factors.expression import Node, fields, parse
 from wealthos_pipeline.factors.expression import series as series_of
 from wealthos_pipeline.factors.library import Family
-from wealthos_pipeline.factors.operators import OPERATORS, decay_keep, decay_length
 from wealthos_pipeline.factors.panel import Panel, Vector, known_by_slot, layout
 from wealthos_pipeline.factors.plan import Plan, plan
 
@@ -180,8 +170,7 @@ class _Market:
             if panel.ids:
                 p = plan({"ret": parse("$ret")})
                 cells = np.full(int(panel.off[-1]), np.nan)
-                run = _Run(p, panel, self, cross={}, need=None)
-                run.into_cells({p.outputs["ret"]: cells})
+                Execution(p, panel, self).run(into_cells={p.outputs["ret"]: cells})
                 count = np.zeros(len(mean), np.int64)
                 mean_by_slot(cells, panel.off, panel.lo, self.first, mean, count)
             self._returns = (self.first, mean)
@@ -283,9 +272,9 @@ def _of_series(name: str, trees: Mapping[str, Node], market: _Market) -> pl.Data
     )
     p = plan(trees)
     cells = {i: np.full(size, np.nan) for i in set(p.outputs.values())}
-    _Run(p, one, market, cross={}, need=None).levels(into_cells=cells)
+    Execution(p, one, market).run(into_cells=cells)
     return rows.with_columns(
-        pl.Series(n, _float32(cells[i][kept]), nan_to_null=True) for n, i in p.outputs.items()
+        pl.Series(n, float32(cells[i][kept]), nan_to_null=True) for n, i in p.outputs.items()
     )
 
 
@@ -293,209 +282,5 @@ def _columns(p: Plan, panel: Panel, market: _Market, begin: int) -> dict[int, np
     """Step → Float32 values of the rows from ``begin`` on."""
     out = {i: np.full(len(panel.slot) - begin, np.nan, np.float32) for i in p.outputs.values()}
     need = market.first_row if market.first_row >= 0 else None
-    _Run(p, panel, market, cross={}, need=need).levels(into_rows=out, begin=begin)
-    return out
-
-
-@dataclass
-class _Run:
-    """One plan over one panel. need: first slot asked for; None is all."""
-
-    plan: Plan
-    panel: Panel
-    market: _Market
-    cross: dict[int, Vector]
-    need: int | None
-
-    def levels(
-        self,
-        *,
-        into_rows: Mapping[int, np.ndarray] | None = None,
-        begin: int = 0,
-        into_cells: Mapping[int, Vector] | None = None,
-    ) -> None:
-        """Level by level: blocks of instruments, then the cross-sections that end the level."""
-        steps = self.plan.steps
-        wanted = {**(into_rows or {}), **(into_cells or {})}
-        for level in range(self.plan.levels):
-            ending = [i for i, s in enumerate(steps) if s.is_cross and s.level == level + 1]
-            whole: dict[int, Vector] = {
-                a: np.full(int(self.panel.off[-1]), np.nan)
-                for i in ending
-                for a in steps[i].args
-                if a not in self.cross
-            }
-            ready = [i for i in wanted if steps[i].level == level]
-            self._blocks(
-                {**whole, **{i: into_cells[i] for i in ready if into_cells and i in into_cells}},
-                {i: into_rows[i] for i in ready if into_rows and i in into_rows},
-                begin,
-            )
-            for i in ending:
-                (a,) = steps[i].args
-                self.cross[i] = self._by_date(i, self.cross[a] if a in self.cross else whole[a])
-
-    def into_cells(self, cells: Mapping[int, Vector]) -> None:
-        self._blocks(cells, {}, 0)
-
-    def _blocks(
-        self, cells: Mapping[int, Vector], rows: Mapping[int, np.ndarray], begin: int
-    ) -> None:
-        targets = [*cells, *(i for i in rows if i not in cells)]
-        if not targets or not self.panel.ids:
-            return
-        todo = self.plan.needed(targets, frozenset(self.cross))
-        self._prepare(todo)
-        cell_of_row = self.panel.cell
-
-        def one(block: tuple[int, int]) -> None:
-            i0, i1 = block
-            a, b = int(self.panel.off[i0]), int(self.panel.off[i1])
-            mine = self.panel.by_code[self.panel.row_off[i0] : self.panel.row_off[i1]]
-            values = self._block(todo, set(targets), i0, i1, mine, cell_of_row)
-            for i, target in cells.items():
-                target[a:b] = values[i]
-            if rows:
-                kept = mine[mine >= begin]
-                where = cell_of_row[kept] - a
-                for i, column in rows.items():
-                    v = values[i]
-                    column[kept - begin] = _float32(
-                        v[where] if isinstance(v, np.ndarray) else np.full(len(where), v)
-                    )
-
-        blocks = self.panel.blocks(self.market.block_cells)
-        if self.market.threads == 1 or len(blocks) == 1:
-            for block in blocks:
-                one(block)
-        else:
-            with ThreadPoolExecutor(self.market.threads) as pool:
-                list(pool.map(one, blocks))
-
-    def _prepare(self, todo: list[int]) -> None:
-        """Load kernels and shared inputs before threads start."""
-        for i in todo:
-            node = self.plan.steps[i].node
-            if node.op in OPERATORS:
-                _kernel(node.op)
-            elif node.op == "Series":
-                self.market.known((str(node.params[0]), str(node.params[1])))
-            elif node.op == "Field" and node.params[0] == "market_ret":
-                self.market.market_return()
-            elif node.op == "Field":
-                self.panel.values(str(node.params[0]))
-
-    def _block(
-        self, todo: list[int], targets: set[int], i0: int, i1: int, rows: Any, cell_of_row: Any
-    ) -> dict[int, Vector | float]:
-        panel, steps = self.panel, self.plan.steps
-        off = panel.off[i0 : i1 + 1] - panel.off[i0]
-        lo = panel.lo[i0:i1].copy()
-        size = int(off[-1])
-        last_use = {a: i for i in todo for a in steps[i].args}
-        values: dict[int, Vector | float] = {}
-
-        def operand(i: int) -> Vector | float:
-            if i in self.cross:
-                return self.cross[i][panel.off[i0] : panel.off[i1]]
-            return values[i]
-
-        def vector(i: int) -> Vector:
-            v = operand(i)
-            return v if isinstance(v, np.ndarray) else np.full(size, v)
-
-        with np.errstate(all="ignore"):
-            for i in todo:
-                step = steps[i]
-                node = step.node
-                if node.op == "Const":
-                    values[i] = float(node.params[0])
-                elif node.op == "Field" and node.params[0] != "market_ret":
-                    flat = np.full(size, np.nan)
-                    flat[cell_of_row[rows] - panel.off[i0]] = panel.values(str(node.params[0]))[
-                        rows
-                    ]
-                    values[i] = flat
-                elif node.op in ("Field", "Series"):
-                    values[i] = self._by_slot(node, off, lo)
-                elif OPERATORS[node.op].kind == "element":
-                    kernel = _kernel(node.op)
-                    operands = [operand(a) for a in step.args]
-                    if not any(isinstance(v, np.ndarray) for v in operands):
-                        operands[0] = np.full(size, operands[0])
-                    values[i] = kernel(*operands)
-                else:
-                    out = np.empty(size)
-                    inputs = [vector(a) for a in step.args]
-                    need = -1 if self.need is None else self.need - step.history
-                    _call(node, inputs, off, lo, need, out)
-                    values[i] = out
-                for a in step.args:
-                    if last_use[a] == i and a not in targets:
-                        values.pop(a, None)
-        return {i: operand(i) for i in targets}
-
-    def _by_slot(self, node: Node, off: Any, lo: Any) -> Vector:
-        """A market-wide value for every cell of a block."""
-        if node.op == "Series":
-            source = self.market.known((str(node.params[0]), str(node.params[1])))
-        else:
-            source = self.market.market_return()
-        at = np.arange(off[-1]) - np.repeat(off[:-1] - lo, np.diff(off)) - self.market.first
-        out = np.full(len(at), np.nan)
-        inside = (at >= 0) & (at < len(source))
-        out[inside] = source[at[inside]]
-        return out
-
-    def _by_date(self, i: int, x: Vector) -> Vector:
-        kernel = _kernel(self.plan.steps[i].node.op)
-        mode = OPERATORS[self.plan.steps[i].node.op].mode
-        panel = self.panel
-        out = np.full(len(x), np.nan)
-        first = int(panel.lo.min())
-        end = int((panel.lo + np.diff(panel.off)).max())
-        if self.need is not None:
-            first = max(first, self.need - self.plan.steps[i].history)
-        cuts = np.linspace(first, max(first, end), self.market.threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(self.market.threads) as pool:
-            list(
-                pool.map(
-                    lambda cut: kernel(x, panel.off, panel.lo, cut[0], cut[1], mode, out),
-                    pairwise(cuts),
-                )
-            )
-        return out
-
-
-def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: Vector) -> None:
-    """One windowed kernel over a block."""
-    kernel = _kernel(node.op)
-    operator = OPERATORS[node.op]
-    params = [float(p) for p in node.params]
-    if operator.kind == "shift":
-        kernel(*inputs, off, int(params[0]), operator.mode, out)
-    elif operator.kind == "decay":
-        span, least = params
-        kernel(*inputs, off, lo, need, decay_length(span), int(least), decay_keep(span), out)
-    elif node.op in ("Quantile", "Med"):
-        q = params[1] if node.op == "Quantile" else 0.5
-        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), q, out)
-    else:
-        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), operator.mode, out)
-
-
-@cache
-def _kernel(op: str) -> Callable[..., Any]:
-    """The kernel of an operator; its module is compiled, or loaded, at the first use."""
-    module, name = OPERATORS[op].kernel.split(":")
-    home = import_module(f"wealthos_pipeline.factors.kernels.{module}")
-    found: Callable[..., Any] = getattr(home, name, None) or getattr(home, f"{name}_")
-    return found
-
-
-def _float32(values: Vector) -> np.ndarray:
-    """Rounded once; what overflows is missing."""
-    with np.errstate(all="ignore"):
-        out = values.astype(np.float32)
-    out[~np.isfinite(out)] = np.nan
+    Execution(p, panel, market, need).run(into_rows=out, begin=begin)
     return out
