@@ -15,11 +15,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Heading; right-aligned where ``right``; left out on narrow screens where ``wide``."""
+    """Heading; right-aligned where ``right``; left out on narrow screens where ``wide``; on the
+    interactive page only where ``full``."""
 
     label: str
     right: bool = True
     wide: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

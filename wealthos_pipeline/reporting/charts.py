@@ -199,7 +199,7 @@ def _ic(report: Report) -> Figure | None:
     axis.axvline(0, color=MUTED, linewidth=0.7)
     axis.set_yticks(place, [_short(s.title) for s in rows])
     axis.grid(axis="y", visible=False)
-    axis.set_title("Mean rank IC and the range in which it could not be told from 0")
+    axis.set_title("Mean rank IC (dots) and what this panel can detect (bars)")
     axis.xaxis.set_major_formatter(lambda v, _: f"{v:+.2f}".replace("-", "−") if v else "0")
     axis.set_ylim(place[-1] - 0.8, place[0] + 0.8)
     return figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.core.errors import StorageError
 from wealthos_pipeline.reporting import page as pages
-from wealthos_pipeline.reporting.blocks import Column, Page, Table
+from wealthos_pipeline.reporting.blocks import Page, Table
 from wealthos_pipeline.reporting.report import Report
 from wealthos_pipeline.utils.places import REPORT
 
@@ -186,11 +186,13 @@ def _environment() -> Environment:
 def plain_table(table: Table, limit: bool = True) -> str:
     """A table in fixed-width text, headings underlined, sums set off by a line."""
     shown = table.rows[: table.mail_rows] if limit and table.mail_rows else table.rows
-    head = tuple(c.label for c in table.columns)
-    body = [tuple(c.text for c in row) for row in shown]
+    keep = [i for i, c in enumerate(table.columns) if not c.full]
+    columns = tuple(table.columns[i] for i in keep)
+    head = tuple(c.label for c in columns)
+    body = [tuple(row[i].text for i in keep) for row in shown]
     widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
 
-    def line(row: tuple[str, ...], columns: tuple[Column, ...] = table.columns) -> str:
+    def line(row: tuple[str, ...]) -> str:
         parts = (
             text.rjust(w) if c.right else text.ljust(w)
             for text, w, c in zip(row, widths, columns, strict=True)

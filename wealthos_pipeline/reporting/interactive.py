@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wealthos_pipeline.reporting.charts import ACCENT, ALARM, INK, LINES, MUTED, RULE
-from wealthos_pipeline.reporting.mandates import BENCHMARK
+from wealthos_pipeline.reporting.charts import ACCENT, ALARM, FILL, INK, LINES, MUTED, RULE
+from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import Report
 
 Figure = dict[str, Any]
@@ -58,7 +58,7 @@ def _layout(height: int, **more: Any) -> Figure:
     axis = {"gridcolor": RULE, "zerolinecolor": RULE, "linecolor": RULE, "automargin": True}
     base: Figure = {
         "height": height,
-        "margin": {"l": 56, "r": 16, "t": 30, "b": 36},
+        "margin": {"l": 56, "r": 16, "t": 44, "b": 36},
         "paper_bgcolor": "#fff",
         "plot_bgcolor": "#fff",
         "font": {
@@ -160,16 +160,37 @@ def _var(report: Report) -> Figure | None:
         ]
         flags = [k // 3 == i for k in range(3 * len(mine))]
         buttons.append({"label": name, "method": "restyle", "args": [{"visible": flags}]})
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.16, "yanchor": "top"}
+    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
     return {
         "data": data,
         "layout": _layout(
             340,
             bargap=0,
+            shapes=_crises(rows["date"].min(), rows["date"].max()),
             yaxis={"tickformat": ".1%"},
             updatemenus=[menu] if len(mine) > 1 else [],
         ),
     }
+
+
+def _crises(first: Any, last: Any) -> list[Figure]:
+    """Shaded years of the crises that the dates reach."""
+    return [
+        {
+            "type": "rect",
+            "xref": "x",
+            "yref": "paper",
+            "x0": f"{year}-01-01",
+            "x1": f"{year}-12-31",
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": FILL,
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for year in CRISES
+        if first.year <= year <= last.year
+    ]
 
 
 def _risk(report: Report) -> Figure | None:
@@ -197,7 +218,7 @@ def _risk(report: Report) -> Figure | None:
             )
         flags = [k // 2 == i for k in range(2 * len(held))]
         buttons.append({"label": m.name, "method": "restyle", "args": [{"visible": flags}]})
-    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.16, "yanchor": "top"}
+    menu = {"buttons": buttons, "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
     return {
         "data": data,
         "layout": _layout(
@@ -267,7 +288,7 @@ def _ic(report: Report) -> Figure | None:
         "x": _round(2 * reach),
         "base": _round(-reach),
         "marker": {"color": "#e3e8ee"},
-        "name": "not distinguishable from 0",
+        "name": "too small to detect",
         "hovertemplate": "± %{customdata:.3f}",
         "customdata": _round(reach),
     }

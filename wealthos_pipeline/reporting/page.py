@@ -313,6 +313,7 @@ def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
             Column(f"value, {p.currency}".rstrip(", ")),
             Column("units", wide=True),
             Column("cost", wide=True),
+            Column("reason", right=False, full=True),
         ),
         tuple(
             cells(
@@ -323,6 +324,7 @@ def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
                 number(t.value, 0, sign=True),
                 number(t.units, 0, sign=True),
                 number(t.cost, 0),
+                sentence(t.reason),
             )
             for t in rest
         ),

@@ -243,8 +243,8 @@ def skill(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
             Chart(
                 "ic",
                 "Mean rank IC of each model and factor beside the smallest that could be detected",
-                "Mean rank IC (dot) and the range in which it could not be told from 0 (bar: ± 2.8 "
-                "conservative standard errors). Filled dots: |t| of at least 1.96.",
+                "Mean rank IC (dots; filled where |t| is at least 1.96) over the ICs that are too small for this "
+                "panel to detect (bars: ± 2.8 conservative standard errors).",
             )
         )
     if report.factors:
