@@ -103,7 +103,8 @@ class Account:
         proceeds = float(-value[sold].sum() - charge[sold].sum())
         spent = float(value[~sold].sum() + charge[~sold].sum())
         room = self.cash + proceeds - floor
-        factor = np.where(sold, 1.0, 1.0 if spent <= room else max(room, 0.0) / spent)
+        scale = 1.0 if spent <= max(room, 0.0) else max(room, 0.0) / spent
+        factor = np.where(sold, 1.0, scale)
         traded = value * factor
         paid = float((charge * factor).sum())
         before = self.nav(row)

@@ -102,7 +102,7 @@ def decide(mandate: Mandate, s: Situation, *, run_kind: str) -> Decision:
         return held(mandate, s, run_kind, f"the net asset value is {s.nav}, expected above 0")
     if mandate.objective == "equal_weight":
         problem = _problem(mandate, s, s.risk)
-        solution = Solution("rule", _one_over_n(problem, mandate), message="1/N of the universe")
+        solution = Solution("rule", _one_over_n(problem, mandate), message="1/N of the universe.")
     else:
         problem = _problem(mandate, s, s.risk)
         if not problem.free.any():
@@ -248,7 +248,9 @@ def _written(
         "infeasible": "The limits contradict each other, and nothing is traded. ",
         "failed": "No target could be computed, and nothing is traded: ",
     }.get(solution.status, "")
-    message = " ".join(x for x in (lead.strip(), solution.message, s.note) if x)
+    stale = [p.ids[i] for i in range(len(p.ids)) if p.fixed_why[i] == STALE]
+    frozen = f"Frozen, with {STALE}: {', '.join(stale)}." if stale and acts else ""
+    message = " ".join(x for x in (lead.strip(), solution.message, frozen, s.note) if x)
     solves = _solve_row(
         mandate,
         s,

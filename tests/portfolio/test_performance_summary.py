@@ -1,0 +1,139 @@
+"""Ratios and drawdowns against plain recomputation and cases with known answers."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+from portfolio_market import Market
+
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.portfolio import performance
+from wealthos_pipeline.portfolio.backtest import Backtest
+
+
+def nav_of(returns: list[float], calendar: TradingCalendar, name: str = "m") -> pl.DataFrame:
+    value = 100.0 * np.cumprod([1.0, *(1 + r for r in returns)])
+    days = calendar.sessions(date(2018, 1, 2), date(2019, 12, 31))[: len(value)]
+    return pl.DataFrame(
+        {
+            "mandate": name,
+            "run_kind": "backtest",
+            "date": days,
+            "nav": value,
+            "return_net": [None, *returns],
+            "return_gross": [None, *returns],
+            "cost": 0.0,
+            "turnover": 0.01,
+            "cash": 0.0,
+            "names": 5,
+        },
+        schema_overrides={"return_net": pl.Float64, "return_gross": pl.Float64},
+    )
+
+
+def test_ratios_are_the_textbook_ones(calendar: TradingCalendar) -> None:
+    rng = np.random.default_rng(0)
+    r = rng.normal(0.0005, 0.01, size=300)
+    row = performance.summary(nav_of(list(r), calendar)).row(0, named=True)
+    value = np.cumprod(np.concatenate([[1.0], 1 + r]))
+    assert row["sessions"] == 300
+    assert row["total_return"] == pytest.approx(value[-1] - 1)
+    assert row["annual_return"] == pytest.approx(value[-1] ** (252 / 300) - 1)
+    assert row["annual_volatility"] == pytest.approx(np.std(r, ddof=1) * math.sqrt(252))
+    assert row["sharpe"] == pytest.approx(r.mean() / np.std(r, ddof=1) * math.sqrt(252))
+    below = math.sqrt(np.mean(np.minimum(r, 0) ** 2))
+    assert row["sortino"] == pytest.approx(r.mean() / below * math.sqrt(252))
+    deepest = min(value[j] / value[i] - 1 for i in range(301) for j in range(i, 301))
+    assert row["max_drawdown"] == pytest.approx(deepest)
+    assert row["calmar"] == pytest.approx(row["annual_return"] / -deepest)
+    assert row["hit_rate"] == pytest.approx((r > 0).mean())
+    assert row["annual_turnover"] == pytest.approx(0.01 * 301 * 252 / 300)
+    assert row["holding_period_days"] == pytest.approx(252 / row["annual_turnover"])
+    assert row["sharpe_excess"] is None
+
+
+def test_sharpe_over_the_risk_free_rate_uses_the_sessions_where_it_is_known(
+    calendar: TradingCalendar,
+) -> None:
+    rng = np.random.default_rng(1)
+    r = rng.normal(0.0005, 0.01, size=200)
+    nav = nav_of(list(r), calendar)
+    rf = nav.select("date").head(101).with_columns(pl.lit(1e-4).alias("rf"))
+    row = performance.summary(nav, rf).row(0, named=True)
+    x = r[:100] - 1e-4
+    assert row["risk_free_coverage"] == pytest.approx(0.5)
+    assert row["sharpe_excess"] == pytest.approx(x.mean() / np.std(x, ddof=1) * math.sqrt(252))
+
+
+def test_equal_returns_have_no_ratio_and_no_warning(calendar: TradingCalendar) -> None:
+    row = performance.summary(nav_of([0.0] * 20, calendar)).row(0, named=True)
+    assert row["sharpe"] is row["sortino"] is row["calmar"] is row["skewness"] is None
+    assert row["max_drawdown"] == 0.0
+    one = performance.summary(nav_of([], calendar)).row(0, named=True)
+    assert one["sessions"] == 0
+    assert one["annual_return"] is None
+    assert performance.summary(nav_of([], calendar).head(0)).height == 0
+
+
+def test_years_compound_to_the_whole(core_run: Backtest, benchmark_run: Backtest) -> None:
+    nav = pl.concat([core_run.nav, benchmark_run.nav])
+    whole = performance.summary(nav)
+    years = performance.by_year(nav)
+    assert whole["mandate"].to_list() == ["core", "equal_weight"]
+    for row in whole.iter_rows(named=True):
+        part = years.filter(pl.col("mandate") == row["mandate"])
+        assert part["year"].to_list() == sorted(part["year"].unique().to_list())
+        assert (1 + part["total_return"]).product() == pytest.approx(1 + row["total_return"])
+        assert part["sessions"].sum() == row["sessions"]
+        assert row["annual_return_gross"] > row["annual_return"]
+
+
+def test_drawdowns_are_against_the_highest_value_so_far(core_run: Backtest) -> None:
+    got = performance.drawdowns(core_run.nav)
+    value = core_run.nav["nav"]
+    np.testing.assert_allclose(got["drawdown"], value / value.cum_max() - 1)
+    worst = performance.summary(core_run.nav)["max_drawdown"][0]
+    assert got["drawdown"].min() == pytest.approx(worst)
+
+
+def test_monthly_risk_free_compounds_to_the_month(calendar: TradingCalendar) -> None:
+    series = pl.DataFrame(
+        {
+            "series": "risk_free",
+            "tenor": "1M",
+            "date": [date(2018, 1, 31), date(2018, 2, 28)],
+            "value": [0.12, 0.11],
+        }
+    )
+    rf = performance.risk_free(series, calendar)
+    assert rf is not None
+    january = rf.filter(pl.col("date") <= date(2018, 1, 31))
+    assert january.height == len(calendar.sessions(date(2018, 1, 1), date(2018, 1, 31)))
+    assert (1 + january["rf"]).product() == pytest.approx(1.0012, rel=1e-12)
+    assert rf["date"].max() == date(2018, 2, 28)
+
+
+def test_par_yields_are_the_fallback_and_nothing_is_none(calendar: TradingCalendar) -> None:
+    series = pl.DataFrame(
+        {
+            "series": "ust_par",
+            "tenor": ["3M", "3M", "10Y"],
+            "date": [date(2018, 1, 2), date(2018, 1, 4), date(2018, 1, 2)],
+            "value": [2.52, 5.04, 9.0],
+        }
+    )
+    rf = performance.risk_free(series, calendar)
+    assert rf is not None
+    assert rf["rf"].to_list() == pytest.approx([1e-4, 1e-4, 2e-4])
+    assert performance.risk_free(series.head(0), calendar) is None
+
+
+def test_summary_keeps_mandates_and_run_kinds_apart(market: Market, core_run: Backtest) -> None:
+    other = core_run.nav.with_columns(pl.lit("research").alias("run_kind"))
+    got = performance.summary(pl.concat([core_run.nav, other]))
+    assert got["run_kind"].to_list() == ["backtest", "research"]
+    assert got["sharpe"].n_unique() == 1
