@@ -4,7 +4,7 @@ from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wealthos_pipeline.core.errors import ModelError
@@ -13,7 +13,9 @@ from wealthos_pipeline.ml import validation
 
 CALENDAR = TradingCalendar()
 EXCHANGES = [CALENDAR, TradingCalendar("XLON", 15)]
+FRAMES = {c: c.frame() for c in EXCHANGES}
 SESSIONS = st.integers(5_000, 13_000)
+QUIET = settings(deadline=None, derandomize=True)
 EVERY = st.sampled_from(["week", "month", "quarter", "year"])
 
 
@@ -21,12 +23,13 @@ def labels(
     calendar: TradingCalendar, slots: np.ndarray, horizon: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Dates, ends and known_at of the labels at ``slots``."""
-    frame = calendar.frame()
+    frame = FRAMES[calendar]
     days = frame["date"].to_numpy().astype("datetime64[D]")
     known = frame["known_at"].dt.replace_time_zone(None).to_numpy()
     return days[slots], days[slots + 1 + horizon], known[slots + 1 + horizon]
 
 
+@QUIET
 @given(
     calendar=st.sampled_from(EXCHANGES),
     slot=SESSIONS,
@@ -54,6 +57,7 @@ def test_no_admissible_label_overlaps_the_test_side(calendar, slot, horizon, eve
         assert slots[train][-1] == window.last_slot
 
 
+@QUIET
 @given(slot=SESSIONS, horizon=st.integers(1, 60), shortfall=st.integers(1, 60))
 def test_an_unpurged_split_is_caught(slot: int, horizon: int, shortfall: int) -> None:
     refit = CALENDAR.date_of(slot)
@@ -67,6 +71,7 @@ def test_an_unpurged_split_is_caught(slot: int, horizon: int, shortfall: int) ->
     validation.certify(start[clean], end[clean], test_start, test_end)
 
 
+@QUIET
 @given(
     train=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=25),
     test=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=8),
@@ -80,6 +85,7 @@ def test_overlapping_is_what_it_says_for_any_intervals(train, test) -> None:
     assert validation.overlapping(a, b, c, d).tolist() == expected
 
 
+@QUIET
 @given(first=SESSIONS, later=st.integers(0, 700), every=EVERY)
 def test_refit_dates_are_the_calendars_alone(first: int, later: int, every) -> None:
     end = CALENDAR.date_of(first + 1000)
@@ -88,6 +94,7 @@ def test_refit_dates_are_the_calendars_alone(first: int, later: int, every) -> N
     assert validation.refit_dates(CALENDAR, cut, end, every) == [d for d in full if d >= cut]
 
 
+@QUIET
 @given(slot=SESSIONS, every=EVERY)
 def test_the_live_refit_is_the_last_first_session(slot: int, every) -> None:
     day = CALENDAR.date_of(slot)

@@ -91,23 +91,14 @@ def panel(
             f"the scores have no column {absent}; they have: {', '.join(scores.columns)}. "
             "Compute those factors first or leave them out of the model's features."
         )
-    wanted = pl.Series("date", sorted(dates), dtype=pl.Date)
+    wanted = pl.col("date").is_in(pl.Series(sorted(dates), dtype=pl.Date).implode())
+    members = universe.filter(wanted).select("date", "instrument_id").unique()
     rows = (
-        scores.lazy()
+        scores.filter(wanted)  # eager: what follows looks at these dates only
         .select("date", "instrument_id", *feature_names)
-        .filter(pl.col("date").is_in(wanted.implode()))
-        .filter(
-            pl.any_horizontal(
-                pl.col(f).is_not_null() & pl.col(f).is_finite() for f in feature_names
-            )
-        )
-        .join(
-            universe.lazy().select("date", "instrument_id").unique(),
-            on=["date", "instrument_id"],
-            how="semi",
-        )
+        .filter(pl.any_horizontal(pl.col(f).is_finite() for f in feature_names))
+        .join(members, on=["date", "instrument_id"], how="semi")
         .sort("date", "instrument_id")
-        .collect()
     )
     keys = rows.select("date", "instrument_id")
     offsets = _offsets(keys["date"].to_numpy())

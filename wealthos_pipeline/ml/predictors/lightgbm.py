@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+ROWS_A_THREAD = 50_000
+"""Fewer rows than this are not worth a second thread, which costs more in waiting than it brings."""
+
+
+def _threads(budget: int, rows: int) -> int:
+    return max(1, min(budget, rows // ROWS_A_THREAD))
+
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGBM:
@@ -42,7 +49,7 @@ class FittedLightGBM:
         """Sum of the trees' leaves; each row by itself."""
         if not len(X):
             return np.zeros(0)
-        out: np.ndarray = self._booster.predict(X, num_threads=self.threads)
+        out: np.ndarray = self._booster.predict(X, num_threads=_threads(self.threads, len(X)))
         return out
 
     def to_text(self) -> str:
@@ -61,7 +68,7 @@ class LightGBM:
 
     min_leaf_share: smallest leaf as a share of the training rows (at least 20 rows).
     bin_rows: rows that the bins' edges are found on (drawn with the seed where there are more).
-    threads: speed only; not a parameter of the fit.
+    threads: at most so many; speed only, not a parameter of the fit.
     """
 
     trees: int
@@ -118,7 +125,7 @@ class LightGBM:
                 "seed": self.seed,
                 "deterministic": True,
                 "force_row_wise": True,
-                "num_threads": self.threads,
+                "num_threads": _threads(self.threads, len(y)),
                 "verbose": -1,
             },
             data,
