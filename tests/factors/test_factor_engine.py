@@ -210,6 +210,25 @@ def test_a_python_function_sees_the_adjusted_panel(synthetic_prices, calendar) -
     assert (out["f"].cast(pl.Float64) - expected).abs().max() < 1e-6
 
 
+def nothing(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select("date", "instrument_id")
+
+
+def everything_twice(frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([honest(frame), honest(frame)])
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [(nothing, "expected a frame with date, instrument_id, value"), (everything_twice, "several")],
+)
+def test_a_python_function_that_gives_something_else(
+    function, words, synthetic_prices, calendar
+) -> None:
+    with pytest.raises(FactorError, match=words):
+        compute(own_family(function), synthetic_prices, None, calendar=calendar)
+
+
 def scaled(prices: pl.DataFrame, factor: float) -> pl.DataFrame:
     """The same history quoted in another unit: prices × factor, volume / factor."""
     quoted = pl.col("open", "high", "low", "close", "dividend") * factor

@@ -158,3 +158,11 @@ def test_a_function_needs_a_lookback() -> None:
     f = Factor("f", AssetClass.EQUITY, "own", 1, "F", "own", function=lambda x: x)
     with pytest.raises(FactorError, match="must declare its lookback"):
         home.check(f)
+
+
+def test_warming_loads_every_kernel_that_an_operator_or_an_evaluation_names() -> None:
+    from wealthos_pipeline.factors import warm
+    from wealthos_pipeline.factors.operators import OPERATORS
+
+    modules = set(warm.warm())
+    assert {o.kernel.split(":")[0] for o in OPERATORS.values()} | {"section"} <= modules

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from wealthos_pipeline.core.asset import AssetClass
+from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.execution import Execution, float32
@@ -235,7 +236,18 @@ def _called(factor: Factor, panel: Panel) -> pl.DataFrame:
     frame = panel.frame.select("date", "instrument_id").with_columns(
         pl.Series(n, panel.values(n), nan_to_null=True) for n in names
     )
-    out = factor.function(frame).select("date", "instrument_id", "value")
+    out = factor.function(frame)
+    if not isinstance(out, pl.DataFrame) or not {"date", "instrument_id", "value"} <= set(
+        out.columns
+    ):
+        found = out.columns if isinstance(out, pl.DataFrame) else type(out).__name__
+        raise FactorError(
+            f"{factor.name}: its function gave {found}; expected a frame with date, instrument_id, value"
+        )
+    if out.select(pl.struct("date", "instrument_id").is_duplicated().any()).item():
+        raise FactorError(
+            f"{factor.name}: its function gave several values for one instrument and date"
+        )
     value = pl.col("value").cast(pl.Float32)
     return out.select(
         "date", "instrument_id", pl.when(value.is_finite()).then(value).alias(factor.name)
