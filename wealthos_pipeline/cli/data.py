@@ -9,6 +9,8 @@ import typer
 from wealthos_pipeline.cli import options
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from wealthos_pipeline.cli.published import Published
 
 group = typer.Typer(no_args_is_help=True, help="Data: state, quarantine, history, migration.")
@@ -142,8 +144,8 @@ def history(
         rows = rows.filter(pl.col("date") == wanted)
     else:
         rows = rows.filter(pl.len().over("date") > 1)
-    columns = ["date", "close", "volume", "dividend", "split_ratio", "tr_index", "basis"]
-    columns += ["known_from", "known_to"]
+    columns = ["date", "open", "high", "low", "close", "volume", "dividend", "split_ratio"]
+    columns += ["tr_index", "basis", "known_from", "known_to"]
     found = rows.select(columns).sort("date", "known_from").collect()
     if as_json:
         emit(found.head(limit).to_dicts())
@@ -156,9 +158,26 @@ def history(
             else f"no bar {which}of {name}"
         )
         return
-    frame(found.head(limit), title=f"{name}: versions of its bars")
+    told = ["date", "close", *(c for c in columns[1:7] if c != "close" and _said(found, c))]
+    ends = pl.col("known_to").dt.strftime("%Y-%m-%d %H:%M")
+    shown = found.head(limit).select(
+        *told,
+        "basis",
+        pl.col("known_from").dt.strftime("%Y-%m-%d %H:%M").alias("believed from"),
+        pl.when(pl.col("known_to").dt.year() == 9999)
+        .then(pl.lit("now"))
+        .otherwise(ends)
+        .alias("to"),
+    )
+    frame(shown, title=f"{name}: versions of its bars (UTC)", formats={"close": ",.4f"})
     if found.height > limit:
         note(f"{found.height - limit:,} more; see them with --limit")
+
+
+def _said(rows: pl.DataFrame, column: str) -> bool:
+    """Whether a column says anything: not only nulls, not only a split of 1."""
+    values = rows[column].drop_nulls()
+    return bool(len(values)) and not (column == "split_ratio" and bool((values == 1.0).all()))
 
 
 @group.command()

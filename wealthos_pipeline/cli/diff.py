@@ -123,7 +123,6 @@ def show(found: Diff, symbols: dict[str, str], most: int) -> None:
         spec = "+.2%" if kind == "target" else "+.2f"
         columns = ["name", "before", "after", "change", *used]
         formats = dict.fromkeys(columns, spec) | dict.fromkeys(("before", "after"), spec[1:])
-        out().print()
         what = "weights" if kind == "target" else "z"
         frame(
             shown.select(columns),

@@ -61,6 +61,7 @@ def doctor(
             ["setting", "value", "from"],
             [[o.name, o.value, o.origin] for o in where],
             title=f"Settings (hash {settings.config_hash})",
+            dim=[i for i, o in enumerate(where) if o.origin == "default"],
         )
     raise typer.Exit(int(failed))
 

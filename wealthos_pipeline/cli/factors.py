@@ -44,30 +44,36 @@ def list_(
     if as_json:
         emit(rows)
         return
+    judged = [r for r in rows if r["horizon"]]
+    if not judged:
+        table(
+            ["factor", "family", "title", "reference"],
+            [[r["name"], r["family"], r["title"], r["reference"]] for r in rows],
+        )
+        note("nothing is known of their performance yet: wealthos run")
+        return
     table(
-        ["factor", "class", "family", "title", "rank IC", "t", "detectable", "coverage"],
+        ["factor", "family", "title", "rank IC", "t", "coverage"],
         [
             [
                 r["name"],
-                r["asset_class"],
                 r["family"],
-                r["title"],
+                r["reason_missing"] or r["title"],
                 cell(r["mean_rank_ic"], "+.4f"),
                 cell(r["t"], "+.1f"),
-                cell(r["detectable_ic"], ".4f"),
                 cell(r["coverage"], ".0%"),
             ]
             for r in rows
         ],
-        right=("rank IC", "t", "detectable", "coverage"),
+        right=("rank IC", "t", "coverage"),
+        dim=[i for i, r in enumerate(rows) if not r["horizon"]],
     )
-    if summary is None:
-        note("no run is published, so there is no performance; `wealthos run` makes one")
-    else:
-        horizon = max((r["horizon"] for r in rows if r["horizon"]), default=0)
-        note(
-            f"rank IC at {horizon} sessions; t by Newey–West; an IC below 'detectable' says nothing"
-        )
+    horizon = max(r["horizon"] for r in judged)
+    least = [r["detectable_ic"] for r in judged if r["detectable_ic"] is not None]
+    note(
+        f"mean rank IC at {horizon} sessions, times the factor's direction; t by Newey–West"
+        + (f"; these data can show an IC of {min(least):.3f} at best" if least else "")
+    )
 
 
 @group.command()
@@ -148,6 +154,7 @@ def _row(factor: Factor, result: dict[str, Any], reason: str | None) -> dict[str
         "asset_class": factor.asset_class.value,
         "family": factor.family,
         "title": factor.title,
+        "reference": factor.reference,
         "direction": factor.direction,
         "horizon": result.get("horizon"),
         "mean_rank_ic": result.get("mean_rank_ic"),

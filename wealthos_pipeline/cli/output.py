@@ -14,13 +14,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+WORDS = 24
+"""Narrower than this a column of words is not made."""
 
 
 def out() -> Console:
@@ -86,18 +92,44 @@ def table(
     *,
     title: str | None = None,
     right: Iterable[str] = (),
+    dim: Iterable[int] = (),
 ) -> None:
-    """Rows of text under headings; ``right`` names the columns aligned to the right."""
-    to_right = set(right)
+    """Rows of text under headings; ``right`` names the columns aligned to the right, ``dim`` the
+    rows (by number) that matter less."""
+    to_right, faded = set(right), set(dim)
     if not sys.stdout.isatty():
         sys.stdout.write(_aligned(columns, rows, to_right, title))
         return
-    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for c in columns:
-        grid.add_column(c, justify="right" if c in to_right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(v) for v in row))
+    if title:
+        out().print(f"[bold]{escape(title)}[/bold]")
+    wraps = [_wraps(i, rows) for i in range(len(columns))]
+    if _narrowest(columns, rows, wraps) > out().width:
+        _records(columns, rows)
+        return
+    grid = Table(box=box.SIMPLE_HEAD, header_style="bold cyan", padding=(0, 1, 0, 0))
+    for c, wrap in zip(columns, wraps, strict=True):
+        grid.add_column(c, justify="right" if c in to_right else "left", no_wrap=not wrap)
+    for i, row in enumerate(rows):
+        grid.add_row(*(Text(v) for v in row), style="dim" if i in faded else None)
     out().print(grid)
+
+
+def _wraps(column: int, rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a column holds words that may go on in the next line."""
+    return any(len(row[column]) > WORDS and " " in row[column] for row in rows)
+
+
+def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]], wraps: Sequence[bool]) -> int:
+    widths = [max([len(c), *(len(row[i]) for row in rows)]) for i, c in enumerate(columns)]
+    return sum(min(w, WORDS) if wrap else w for w, wrap in zip(widths, wraps, strict=True)) + 2 * (
+        len(columns) - 1
+    )
+
+
+def _records(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """One value a line: for rows that are wider than the terminal."""
+    for i, row in enumerate(rows, 1):
+        facts(list(zip(columns, row, strict=True)), title=f"row {i}")
 
 
 def facts(pairs: Sequence[tuple[str, object]], *, title: str | None = None) -> None:
@@ -105,9 +137,16 @@ def facts(pairs: Sequence[tuple[str, object]], *, title: str | None = None) -> N
     console = out()
     if title:
         console.print(f"[bold]{escape(title)}[/bold]")
-    width = max((len(name) for name, _ in pairs), default=0)
+    if not sys.stdout.isatty():
+        width = max((len(name) for name, _ in pairs), default=0)
+        for name, value in pairs:
+            text = cell(value).replace("\n", "\n" + " " * (width + 4))
+            sys.stdout.write(f"  {name.ljust(width)}  {text}\n")
+        return
+    grid = Table.grid(padding=(0, 2))
     for name, value in pairs:
-        console.print(f"  [dim]{escape(name.ljust(width))}[/dim]  {escape(cell(value))}")
+        grid.add_row("", Text(name, style="dim"), Text(cell(value)))
+    console.print(Padding(grid, (0, 0, 1, 0)), end="")
 
 
 def cell(value: object, spec: str = "") -> str:
