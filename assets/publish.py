@@ -50,7 +50,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
     """The assets after the last table: manifest → warehouse, report → mail."""
 
     @dg.asset(
-        key="manifest",
+        key=["publish", "manifest"],
         group_name="publish",
         deps=[asset_key(t) for t in tables],
         kinds={"deltalake"},
@@ -84,7 +84,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
         return _timed("manifest", work)
 
     @dg.asset(
-        key="warehouse",
+        key=["publish", "warehouse"],
         group_name="publish",
         deps=[manifest],
         kinds={"duckdb"},
@@ -104,7 +104,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
         return _timed("warehouse", work)
 
     @dg.asset(
-        key="report",
+        key=["publish", "report"],
         group_name="publish",
         deps=[manifest],
         kinds={"html"},
@@ -131,7 +131,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
         return _timed("report", work)
 
     @dg.asset(
-        key="mail",
+        key=["publish", "mail"],
         group_name="publish",
         deps=[report, warehouse],
         kinds={"email"},

@@ -38,7 +38,7 @@ from_raw = dg.define_asset_job(
 
 report = dg.define_asset_job(
     "report",
-    selection=dg.AssetSelection.assets("report", "mail"),
+    selection=dg.AssetSelection.assets(["publish", "report"], ["publish", "mail"]),
     description="Render and send the report of the last complete run again.",
 )
 
