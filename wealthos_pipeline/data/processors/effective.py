@@ -8,7 +8,8 @@ told apart locally. Let fetch *f* give bar *t* again, with another value:
   the return believed so far. Equal (up to the rounding of a rescaled price): change of basis, the
   first version of *t* stays. Different: a correction, *t* is taken from *f*;
 - the shape of the bar (open, high, low over close, the value traded) is compared in the same way;
-- where *f* begins at *t*, the return to *t*'s successor inside *f* decides;
+- where *f* begins at *t*, a bar that *f* repeats unchanged decides: the basis stayed, so *t* was
+  corrected. Without one the basis moved;
 - a bar that *f* gives alone is a correction.
 
 The return into *t* is taken inside one fetch: the later of those that *t* and *p* are believed
@@ -101,6 +102,7 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
         last_old = int(np.flatnonzero(old)[-1]) if old.any() else -1
         given = np.full(n, -1)
         given[at] = rows
+        told = said.copy()
         said[at] = rows
         present = np.flatnonzero(said >= 0)
         before, after = np.full(n, -1), np.full(n, -1)
@@ -116,15 +118,14 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
                     num[s], den[s], restated[s] = said[s], said[t], stamp
         again = at[old[at]]
         moved = np.zeros(n, dtype=bool)  # the return into the bar changed
+        stayed = any(_equal(price[given[k]], price[told[k]]) for k in again)
         for t in again:
-            p, s = before[t], after[t]
+            p = before[t]
             if p >= 0 and given[p] >= 0:
                 if den[t] >= 0:
                     moved[t] = not _same_return(price, given[t], given[p], num[t], den[t])
-            elif s >= 0 and given[s] >= 0 and old[s]:
-                moved[t] = not _same_return(price, given[s], given[t], num[s], den[s])
-            elif not (s >= 0 and given[s] >= 0):
-                moved[t] = not _equal(price[given[t]], price[believed[t]])
+            elif stayed or len(again) == 1 == len(at):
+                moved[t] = not _equal(price[given[t]], price[told[t]])
         for t in again:
             reshaped = not _same_shape(value, given[t], believed[t])
             if not (moved[t] or reshaped):
