@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 from wealthos_pipeline.core.data import contract, load
 from wealthos_pipeline.core.errors import NoManifestError, StorageError
 from wealthos_pipeline.data.storage import manifest as manifests
-from wealthos_pipeline.data.storage import warehouse
+from wealthos_pipeline.data.storage import warehouse, warehouse_build
 from wealthos_pipeline.data.storage.manifest import Snapshot
 from wealthos_pipeline.data.storage.run import Run
 
@@ -155,20 +155,26 @@ def test_recent_factors_stand_side_by_side(lake, settings, frames, root) -> None
     assert recent.columns == [
         "date", "instrument_id", "g1", "other_f1", "own_f1", "f2",
     ]  # fmt: skip
-    assert recent["date"].n_unique() == warehouse.RECENT_SESSIONS
+    assert recent["date"].n_unique() == warehouse_build.RECENT_SESSIONS
     assert recent["date"].max() == frames.days(400)[-1]
     own = lake.read("factors.equity_own", start=recent["date"].min())
     assert recent["own_f1"].equals(own["f1"].alias("own_f1"))
 
 
-@pytest.mark.parametrize("small", [0, warehouse.SMALL_ROWS])
+@pytest.mark.parametrize(
+    ("small", "steps"),
+    [
+        (0, [(401, 10.0), (401, 12.0), (399, 12.0)]),
+        (warehouse_build.SMALL_ROWS, [(401, 12.0)]),
+    ],
+)
 def test_brought_up_to_date_equals_built_anew(
-    lake, settings, frames, root, monkeypatch, small
+    lake, settings, frames, root, monkeypatch, small, steps
 ) -> None:
     """small=0 makes every table be replaced by dates."""
-    monkeypatch.setattr(warehouse, "SMALL_ROWS", small)
+    monkeypatch.setattr(warehouse_build, "SMALL_ROWS", small)
     warehouse.publish(lake, run(lake, settings, frames, 400))
-    for i, (n, close) in enumerate([(401, 10.0), (401, 12.0), (399, 12.0)]):
+    for i, (n, close) in enumerate(steps):
         now = frames.now + timedelta(days=1 + i)
         manifest = run(lake, settings, frames, n, close=close, now=now)
         warehouse.publish(lake, manifest)
