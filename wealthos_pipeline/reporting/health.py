@@ -20,7 +20,7 @@ def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) ->
     """What the tables say about themselves, for the run and the session."""
     notes = []
     covered = lens("meta.coverage", sessions=10)
-    covered = covered.filter(pl.col("date") == as_of).sort("table")
+    covered = covered.filter(pl.col("date") == pl.lit(as_of, pl.Date)).sort("table")
     if covered.is_empty():
         notes.append("Coverage: no row of meta.coverage speaks of this session.")
     checks = lens.read(

@@ -140,6 +140,11 @@ def send(
         raise MailError(
             f"{where} refused every recipient: {', '.join(sorted(error.recipients))}. Check mail.to."
         ) from None
+    except UnicodeError:
+        raise MailError(
+            f"could not {step} {where}: the user or the password holds a character that SMTP cannot "
+            "carry. Choose a password of ASCII characters (an app password, say)."
+        ) from None
     except ssl.SSLError as error:
         raise MailError(
             f"could not {step} {where}: {error.reason or error}. Check mail.security ({settings.security}) "

@@ -44,6 +44,7 @@ def collect(lens: Lens, info: SourceInfo) -> Market:
     curve, curve_date = _curve(lens, series)
     ranked = lens("monitor.opportunities", sessions=260)
     last = ranked.select(pl.col("date").max()).item() if ranked.height else None
+    ranked = ranked.filter(pl.col("date") == pl.col("date").max()).sort("rank")
     return Market(
         regime=now["regime"] if now else "unknown",
         p_turbulent=now["p_turbulent"] if now else None,
@@ -57,7 +58,7 @@ def collect(lens: Lens, info: SourceInfo) -> Market:
         no_curve=info.missing.get("yield_curve", "the source has no Treasury curve"),
         opportunities=tuple(
             Pick(r["rank"], r["instrument_id"], r["score"], r["note"])
-            for r in ranked.filter(pl.col("date") == last).sort("rank").iter_rows(named=True)
+            for r in ranked.iter_rows(named=True)
         ),
         opportunities_at=last,
     )
