@@ -379,3 +379,31 @@ def test_continuing_without_the_bar_before_is_refused(vendor, registry, calendar
         )
     with pytest.raises(ContractError, match="last_rows"):
         prices.clean(rows, registry(v), calendar, now=now, previous=None, start=cut)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    cut=st.integers(30, 158),
+    wrong=st.lists(st.integers(5, 110), min_size=1, max_size=4, unique=True),
+)
+def test_continuing_after_corrections_gives_the_bits_of_a_full_computation(seed, cut, wrong):
+    calendar = TradingCalendar("XNYS", 30)
+    v = _vendor(seed, calendar)
+    hit = pl.col("date").is_in([v.days[i] for i in wrong]) & (pl.col("symbol") != "S1")
+    first = v.adjusted(115).with_columns(
+        pl.when(hit)
+        .then(pl.col("close", "adj_close") * 1.07)
+        .otherwise(pl.col("close", "adj_close"))
+    )
+    rows = pl.concat([first, raw.new_rows(first, v.adjusted(120), PRICES)])
+    rows = pl.concat([rows, raw.new_rows(rows, v.adjusted(v.sessions - 1), PRICES)])
+    registry = instruments.clean(v.instruments(), rows, calendar=calendar)
+    now = v.known(v.sessions - 1)
+    whole = prices.clean(rows, registry, calendar, now=now).prices
+    part = incremental(rows, registry, calendar, now, v.days[cut], whole)
+    assert bits(part).equals(bits(whole.filter(pl.col("date") >= v.days[cut])))
+    fresh = prices.clean(v.adjusted(v.sessions - 1), registry, calendar, now=now).prices
+    np.testing.assert_allclose(whole["tr_index"], fresh["tr_index"], rtol=1e-11)
+    later = whole.filter(pl.col("basis") == "observed")
+    assert set(later["known_at"]) <= {v.known(120)}
