@@ -49,7 +49,7 @@ def synthetic_prices(synthetic_raw: synthetic.RawMarket) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root after one complete `wealthos run` on the sample, from 2012 on, with small models.
+    """A root after one complete `wealthos run` on the sample, from 2015 on, with small models.
 
     Reports lie in the folder ``reports`` beside it. Read only: other tests use it too.
     """
@@ -61,7 +61,7 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "WEALTHOS_MODELS__MIN_TRAIN_SESSIONS": "504",
     }
     root = folder / "data"
-    wealthos("run", "--root", str(root), "--start", "2012-01-03", env=small)
+    wealthos("run", "--root", str(root), "--start", "2015-01-02", env=small)
     return root
 
 
