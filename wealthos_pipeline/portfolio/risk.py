@@ -163,6 +163,9 @@ def from_returns(
     S, n = window.shape
     weight = 0.5 ** (np.arange(S - 1, -1, -1) / settings.risk_half_life)
     seen = np.isfinite(window)
+    there = seen.any(axis=1)  # sessions before the data begin are no gaps of anybody
+    window, weight, seen = window[there], weight[there], seen[there]
+    S = len(window)
     w = seen * weight[:, None]
     total = w.sum(axis=0)
     mean = np.where(seen, w * window, 0.0).sum(axis=0) / total
@@ -172,7 +175,7 @@ def from_returns(
     Z = np.where(moving, centred / np.where(moving, sigma, 1.0), 0.0)
     Y = Z * np.sqrt(weight / weight.sum())[:, None]
 
-    k = min(settings.risk_factors, max(1, n // 5)) if n > 1 else 0
+    k = min(settings.risk_factors, max(1, n // 5), S) if n > 1 else 0
     if k:
         dual = n > S
         gram = Y @ Y.T if dual else Y.T @ Y
@@ -189,13 +192,17 @@ def from_returns(
 
     loadings = V * np.sqrt(n)
     residual = np.maximum(1.0 - ((V**2) * values).sum(axis=1), 0.0)
-    if k:
+    gappy = np.flatnonzero(moving & ~seen.all(axis=0))
+    if k and len(gappy):
         f = (Z @ V) / np.sqrt(n)
-        for i in np.flatnonzero(moving & ~seen.all(axis=0)):
-            rows, root = seen[:, i], np.sqrt(w[seen[:, i], i])
-            loadings[i] = np.linalg.lstsq(f[rows] * root[:, None], Z[rows, i] * root, rcond=None)[0]
-            rest = Z[rows, i] - (f[rows] * loadings[i]).sum(axis=1)
-            residual[i] = (w[rows, i] * rest**2).sum() / total[i]
+        own = np.ascontiguousarray(w[:, gappy])
+        squares = (f[:, :, None] * f[:, None, :]).reshape(S, k * k)
+        normal = (own.T @ squares).reshape(len(gappy), k, k)
+        ridge = 1e-12 * np.trace(normal, axis1=1, axis2=2)[:, None, None] * np.eye(k)
+        found = np.linalg.solve(normal + ridge, ((own * Z[:, gappy]).T @ f)[:, :, None])[:, :, 0]
+        loadings[gappy] = found
+        rest = Z[:, gappy] - f @ found.T
+        residual[gappy] = (own * rest**2).sum(axis=0) / total[gappy]
 
     specific = sigma * np.sqrt(residual)
     observations = total**2 / (w**2).sum(axis=0)
