@@ -13,6 +13,7 @@ distinct words): a bound that they keep is kept by all. Where they fail it sees 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -321,9 +322,16 @@ def _run(measured: Sequence[Measured], columns: dict[int, Any]) -> list[Any]:
         import great_expectations as gx
         import great_expectations.expectations as gxe
         import pandas as pd
-        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.data_context.types.base import (
+            DataContextConfig,
+            InMemoryStoreBackendDefaults,
+            ProgressBarsConfig,
+        )
 
-        context = gx.get_context(mode="ephemeral")
+        memory = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)  # touch no disk
+        context = gx.get_context(
+            mode="ephemeral", project_config=DataContextConfig(store_backend_defaults=memory)
+        )
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         asset = context.data_sources.add_pandas("frames").add_dataframe_asset("frame")
         suite = gx.ExpectationSuite(
@@ -381,6 +389,7 @@ def _text(value: object) -> str:
 def _quiet() -> Iterator[None]:
     """No analytics, and the deprecations of the package's own imports not taken for ours."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         for message in _NOISE:
             warnings.filterwarnings("ignore", message=message)
