@@ -237,6 +237,31 @@ def test_an_open_reader_keeps_its_run(lake, settings, frames, root) -> None:
         assert warehouse.query(root, count).item() == 123
 
 
+def test_it_answers_while_a_run_is_writing(lake, settings, frames, root) -> None:
+    warehouse.publish(lake, run(lake, settings, frames, 40))
+    with Run.open(lake, settings, now=frames.now + timedelta(days=1)):
+        lake.replace("monitor.regime", frames.regime(7, 0.9))
+        lake.register(frames.family())
+        lake.replace("factors.equity_own", frames.wide(3))
+        assert warehouse.query(root, "SELECT count(*) FROM monitor.regime").item() == 40
+        assert warehouse.query(root, "SELECT count(*) FROM factors.equity_own").item() == 120
+
+
+def test_own_factors_need_no_registration(lake, settings, frames, root) -> None:
+    from wealthos_pipeline.data.storage.lake import Lake
+
+    manifest = run(lake, settings, frames, 40)
+    stranger = Lake(root)
+    warehouse.publish(stranger, manifest)
+    same_rows(stranger, manifest, root)
+    doc = warehouse.query(
+        root,
+        "SELECT comment FROM duckdb_columns() WHERE table_name = 'equity_own' "
+        "AND column_name = 'f1'",
+    )
+    assert doc.item() == "factor f1 [decimal]"
+
+
 def test_old_files_go_and_the_newest_stay(lake, settings, frames, root, monkeypatch) -> None:
     monkeypatch.setattr(warehouse, "KEEP", 2)
     made = []
