@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wealthos_pipeline.cli import options
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def backtest(
@@ -23,7 +26,7 @@ def backtest(
     import polars as pl
 
     from wealthos_pipeline.cli.lookup import find
-    from wealthos_pipeline.cli.output import emit, frame, note
+    from wealthos_pipeline.cli.output import emit, note
     from wealthos_pipeline.cli.published import calendar, open_last
     from wealthos_pipeline.portfolio import performance
 
@@ -40,29 +43,40 @@ def backtest(
     if as_json:
         emit(rows.to_dicts())
         return
-    shown = rows.drop("run_kind") if "run_kind" in rows.columns else rows
-    frame(shown, formats={c: spec for c in shown.columns if (spec := _spec(c))})
+    show(rows, yearly=mandate is not None)
     biases = run.read("meta.catalog").filter(pl.col("kind") == "bias")
     for title in biases["title"]:
         note(f"bias of the data: {title}")
 
 
-def _spec(column: str) -> str:
-    """Percent for returns, volatilities and drawdowns; two digits for ratios."""
-    words = column.lower()
-    percent = (
-        "return",
-        "volatility",
-        "drawdown",
-        "turnover",
-        "cost",
-        "var_",
-        "cagr",
-        "hit",
-        "share",
-    )
-    if any(w in words for w in percent):
-        return ".1%"
-    if any(w in words for w in ("sharpe", "sortino", "calmar", "ratio", "skew", "kurtosis")):
-        return ".2f"
-    return "d" if words == "year" else ""
+_COLUMNS = (
+    ("annual_return", "return", "+.1%"),
+    ("annual_volatility", "volatility", ".1%"),
+    ("sharpe", "Sharpe", ".2f"),
+    ("max_drawdown", "worst loss", ".1%"),
+    ("annual_turnover", "turnover", ".0%"),
+    ("annual_cost", "cost", ".2%"),
+    ("mean_names", "names", ".0f"),
+)
+_NAMES = {"equal_weight": "1/N (equal_weight)"}
+
+
+def show(rows: pl.DataFrame, *, yearly: bool) -> None:
+    """Print the summary; a mandate that never held anything says so instead of zeros."""
+    from wealthos_pipeline.cli.output import cell, note, table
+
+    first = "year" if yearly else "mandate"
+    body, idle = [], []
+    for i, r in enumerate(rows.iter_rows(named=True)):
+        held = r["mean_names"] is not None and r["mean_names"] > 0
+        numbers = [cell(r[c], spec) if held else "–" for c, _, spec in _COLUMNS]
+        name = str(r[first]) if yearly else _NAMES.get(r[first], r[first])
+        body.append([name, *([] if yearly else [f"{r['start'].year}–{r['end'].year}"]), *numbers])
+        if not held:
+            idle.append(i)
+    headings = [first, *([] if yearly else ["years"]), *(h for _, h, _ in _COLUMNS)]
+    table(headings, body, right=headings[1:], dim=idle)
+    if not yearly:
+        note("a year, after costs; Sharpe without a risk-free rate; turnover is one-way")
+    if idle and not yearly:
+        note("– : never invested, because its limits contradict each other")

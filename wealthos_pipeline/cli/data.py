@@ -21,7 +21,7 @@ def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
     """List the tables of the last run: rows, dates, versions; checks that did not pass."""
     import polars as pl
 
-    from wealthos_pipeline.cli.output import cell, count, emit, facts, note, table
+    from wealthos_pipeline.cli.output import cell, count, emit, facts, note, short_run, table
     from wealthos_pipeline.cli.published import open_last
 
     run = open_last(options.load(root))
@@ -36,7 +36,12 @@ def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
     m = run.manifest
     finished = f"{m.finished_at:%Y-%m-%d %H:%M} UTC"
     facts(
-        [("run", m.run_id), ("through", m.as_of), ("source", m.source), ("finished", finished)],
+        [
+            ("run", short_run(m.run_id)),
+            ("through", m.as_of),
+            ("source", m.source),
+            ("finished", finished),
+        ],
         title="Last published run",
     )
     table(

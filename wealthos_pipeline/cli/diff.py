@@ -85,12 +85,12 @@ def show(found: Diff, symbols: dict[str, str], most: int) -> None:
     """Print the difference for a person."""
     import polars as pl
 
-    from wealthos_pipeline.cli.output import facts, frame, note, out
+    from wealthos_pipeline.cli.output import facts, frame, note, out, short_run
 
     f = found.facts
     pairs: list[tuple[str, object]] = [
-        ("from", f"{found.a.run_id}, data through {found.a.as_of}"),
-        ("to", f"{found.b.run_id}, data through {found.b.as_of}"),
+        ("from", f"{short_run(found.a.run_id)}, data through {found.a.as_of}"),
+        ("to", f"{short_run(found.b.run_id)}, data through {found.b.as_of}"),
         ("bars", f"{f.bars.new:,} new, {f.bars.restated:,} restated, {f.bars.vanished:,} gone"),
         ("tables", _some([t.table for t in f.tables], "no table changed")),
         ("code", "the same" if f.code is None else f"{f.code[0]} → {f.code[1]}"),

@@ -79,8 +79,12 @@ def _lake(settings: Settings) -> list[Check]:
         return [Check("lake", "ok", "nothing published yet", "start with `wealthos run`")]
     except WealthOSError as error:
         return [Check("lake", "fail", str(error))]
+    from wealthos_pipeline.cli.output import short_run
+
     tables = run.snapshot.tables()
-    found = f"{len(tables)} tables, run {run.manifest.run_id} through {run.manifest.as_of}"
+    found = (
+        f"{len(tables)} tables, run {short_run(run.manifest.run_id)} through {run.manifest.as_of}"
+    )
     checks.append(Check("lake", "ok", found))
     checks.append(_lock(Path(settings.root)))
     checks.append(_warehouse(settings, run.manifest.run_id))

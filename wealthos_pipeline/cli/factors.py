@@ -86,7 +86,7 @@ def show(
     import polars as pl
 
     from wealthos_pipeline.cli.lookup import find
-    from wealthos_pipeline.cli.output import emit, facts, frame
+    from wealthos_pipeline.cli.output import emit, facts, frame, note
 
     settings = options.load(root)
     defined = _library(settings)
@@ -102,14 +102,24 @@ def show(
         return
     facts([(k.replace("_", " "), v) for k, v in body.items() if v], title=factor.title)
     if rows is not None and rows.height:
-        columns = [
-            "universe", "horizon", "dates", "mean_rank_ic", "t_newey_west", "t_non_overlapping",
-            "detectable_ic", "mean_spread", "mean_turnover", "coverage",
-        ]  # fmt: skip
-        formats = {"mean_rank_ic": "+.4f", "detectable_ic": ".4f", "mean_spread": "+.2%"}
-        formats |= {"t_newey_west": "+.2f", "t_non_overlapping": "+.2f"}
-        formats |= {"mean_turnover": ".0%", "coverage": ".0%"}
-        frame(rows.select(columns), title="Performance", formats=formats)
+        said = rows.select(
+            "universe",
+            "horizon",
+            "dates",
+            pl.col("mean_rank_ic").alias("rank IC"),
+            pl.col("t_newey_west").alias("t"),
+            pl.col("t_non_overlapping").alias("t apart"),
+            pl.col("detectable_ic").alias("detectable"),
+            pl.col("mean_spread").alias("spread"),
+            pl.col("mean_turnover").alias("turnover"),
+            "coverage",
+        )
+        formats = {"rank IC": "+.4f", "detectable": ".4f", "spread": "+.2%", "t": "+.1f"}
+        formats |= {"t apart": "+.1f", "turnover": ".0%", "coverage": ".0%"}
+        frame(said, title="Performance", formats=formats)
+        note(
+            "t by Newey–West, t apart over dates that do not overlap; spread: top less bottom fifth"
+        )
     if last is not None and last.height:
         frame(last, title=f"Highest and lowest on {last['date'][0]}")
 

@@ -51,17 +51,7 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
         emit(rows)
         return
     table(
-        [
-            "model",
-            "kind",
-            "fits",
-            "last refit",
-            "trained on",
-            "rows",
-            "horizon",
-            "rank IC",
-            "spread",
-        ],
+        ["model", "kind", "fits", "last refit", "trained on", "rows", "rank IC", "spread"],
         [
             [
                 r["model"],
@@ -70,12 +60,12 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
                 str(r["refit_date"]),
                 f"{r['trained'][0]} … {r['trained'][1]}",
                 f"{r['rows']:,}",
-                str(r["horizon"]),
                 cell(r["mean_rank_ic"], "+.4f"),
                 cell(r["mean_spread"], "+.2%"),
             ]
             for r in rows
         ],
-        right=("fits", "rows", "horizon", "rank IC", "spread"),
+        right=("fits", "rows", "rank IC", "spread"),
     )
-    note("rank IC and spread: means over walk-forward dates whose outcome is known")
+    horizons = ", ".join(sorted({str(r["horizon"]) for r in rows}))
+    note(f"rank IC and spread: means over walk-forward dates, outcomes over {horizons} sessions")

@@ -120,10 +120,10 @@ def _wraps(column: int, rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _narrowest(columns: Sequence[str], rows: Sequence[Sequence[str]], wraps: Sequence[bool]) -> int:
+    """Width of the table with its columns of words as narrow as they may become."""
     widths = [max([len(c), *(len(row[i]) for row in rows)]) for i, c in enumerate(columns)]
-    return sum(min(w, WORDS) if wrap else w for w, wrap in zip(widths, wraps, strict=True)) + 2 * (
-        len(columns) - 1
-    )
+    text = sum(min(w, WORDS) if wrap else w for w, wrap in zip(widths, wraps, strict=True))
+    return text + 2 * len(columns) + 1
 
 
 def _records(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -169,6 +169,11 @@ def cell(value: object, spec: str = "") -> str:
 def count(n: int, thing: str) -> str:
     """``n`` and the thing, in the plural where it is not one."""
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+def short_run(run_id: str) -> str:
+    """A run id as people copy it: the first part of a UUID is enough to find it again."""
+    return run_id[:8] if len(run_id) == 36 and run_id.count("-") == 4 else run_id
 
 
 def size(path: Path) -> str:

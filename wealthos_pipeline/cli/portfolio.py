@@ -43,32 +43,29 @@ def mandates(root: options.Root = None, as_json: options.AsJson = False) -> None
         emit(rows)
         return
     table(
-        [
-            "mandate",
-            "title",
-            "objective",
-            "model",
-            "rebalance",
-            "max weight",
-            "live",
-            "last decision",
-        ],
+        ["mandate", "title", "objective", "rebalance", "max weight", "last decision"],
         [
             [
                 r["name"],
                 r["title"],
                 r["objective"].replace("_", " "),
-                r["model"],
                 r["rebalance"],
                 f"{r['max_weight']:.0%}",
-                "yes" if r["live"] else "no",
-                "–" if r["last_decision"] is None else r["last_decision"]["status"],
+                _decision(r),
             ]
             for r in rows
         ],
         right=("max weight",),
     )
     note(f"written in {folder}")
+
+
+def _decision(mandate: dict[str, Any]) -> str:
+    """The state of a mandate's last live decision, in a word."""
+    if not mandate["live"]:
+        return "not live"
+    decided = mandate["last_decision"]
+    return "–" if decided is None else str(decided["status"])
 
 
 @group.command()
@@ -99,17 +96,16 @@ def show(
         return
     pairs: list[tuple[str, object]] = [("decided at the close of", solve["date"])]
     pairs += [("status", solve["status"]), ("in words", solve["message"])]
-    if solve["volatility"] is not None:
+    done = solve["status"] == "optimal"
+    if done and solve["volatility"] is not None:
         pairs.append(("volatility", f"{solve['volatility']:.1%} a year, forecast"))
-    if solve["turnover"] is not None:
+    if done and solve["turnover"] is not None:
         pairs.append(("turnover", f"{solve['turnover']:.1%} one-way"))
-    if solve["ic"] is not None:
+    if done and solve["ic"] is not None:
         pairs.append(("IC used", f"{solve['ic']:.4f}, shrunk, out of sample"))
     facts([p for p in pairs if p[1] is not None], title=f"{name} ({kind})")
-    if targets.height:
-        held = targets.filter(
-            (pl.col("weight").abs() > 5e-5) | (pl.col("weight_before").abs() > 5e-5)
-        )
+    held = targets.filter((pl.col("weight").abs() > 5e-5) | (pl.col("weight_before").abs() > 5e-5))
+    if held.height:
         columns = ["symbol", "weight_before", "weight", "alpha", "volatility", "risk_contribution"]
         percent = dict.fromkeys(columns, ".1%") | {"alpha": "+.2%"}
         frame(

@@ -11,7 +11,7 @@ def runs(
     limit: options.Limit = 20, root: options.Root = None, as_json: options.AsJson = False
 ) -> None:
     """List the published runs, newest first."""
-    from wealthos_pipeline.cli.output import emit, note, table
+    from wealthos_pipeline.cli.output import emit, note, short_run, table
     from wealthos_pipeline.cli.published import open_lake
     from wealthos_pipeline.data.storage import manifest as manifests
 
@@ -35,21 +35,18 @@ def runs(
         emit(rows)
         return
     table(
-        ["run", "as of", "source", "finished", "seconds", "tables", "code", "settings"],
+        ["run", "as of", "source", "finished (UTC)", "code", "settings"],
         [
             [
-                r["run"],
+                short_run(r["run"]),
                 str(r["as_of"]),
                 r["source"],
-                f"{r['finished_at']:%Y-%m-%d %H:%M:%S}",
-                f"{r['seconds']:.1f}",
-                str(r["tables"]),
-                r["code"][:10],
+                f"{r['finished_at']:%Y-%m-%d %H:%M}",
+                r["code"],
                 r["config"][:8],
             ]
             for r in rows
         ],
-        right=("seconds", "tables"),
     )
     if len(rows) > 1:
         note("compare two of them: wealthos diff previous last")

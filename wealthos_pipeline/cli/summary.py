@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from wealthos_pipeline.cli.output import count, out
+from wealthos_pipeline.cli.output import count, out, short_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,7 +60,7 @@ def show(summary: dict[str, Any]) -> None:
     console.print(
         f"[bold green]Done[/bold green] in {summary['seconds']:.0f} s: "
         f"{escape(summary['source'])} through [bold]{summary['as_of']}[/bold]"
-        f"  [dim]run {summary['run_id']}[/dim]"
+        f"  [dim]run {short_run(summary['run_id'])}[/dim]"
     )
     for line in summary["made"]:
         console.print(f"  {escape(line)}")
@@ -79,7 +79,8 @@ def show(summary: dict[str, Any]) -> None:
 
 def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Commands to type next, complete with the root where it is not the default."""
-    root = "" if summary["root"] == "data" else f" --root {shlex.quote(summary['root'])}"
+    default = Path(summary["root"]).resolve() == Path("data").resolve()
+    root = "" if default else f" --root {shlex.quote(summary['root'])}"
     return [
         (f"wealthos report --open{root}", "the page that goes out each morning"),
         (f"wealthos backtest{root}", "how each mandate would have done, beside 1/N"),
@@ -90,7 +91,7 @@ def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _short(path: Path) -> str:
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
@@ -146,8 +147,9 @@ def _attention(run: Published) -> list[str]:
         pl.col("status").is_in(["infeasible", "failed"])
     )
     for row in solves.iter_rows(named=True):
-        words = (row["message"] or row["status"]).strip().splitlines()
-        lines.append(f"mandate {row['mandate']}: {words[0]}")
+        words = (row["message"] or row["status"]).strip().splitlines()[0].split(". ")[0]
+        more = f"`wealthos portfolio show {row['mandate']}`"
+        lines.append(f"mandate {row['mandate']}: {words.rstrip('.')}. {more}")
     return lines
 
 
