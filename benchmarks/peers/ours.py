@@ -1,19 +1,19 @@
 """Our side: a panel without holes, its factor performance and performance ratios, as Parquet files.
 
-The panel is the sample's 20 stocks (four a bucket, so that buckets are not a matter of taste).
+Thirty names: five buckets of six, so that where the edges lie is not a matter of taste.
 """
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 HORIZON = 5
-START, END = date(2012, 1, 3), date(2018, 12, 31)
+FIRST_WITHOUT_HOLES, NAMES = 40, 30
 
 
 def main(folder: Path) -> None:
@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     from wealthos_pipeline.portfolio import performance
 
     calendar = TradingCalendar("XNYS")
-    prices = panel(calendar)
+    prices = panel()
     library = factors.load(("core",))
     name = "momentum_12_1"
     scores = (
@@ -65,7 +65,7 @@ def main(folder: Path) -> None:
             {
                 "mandate": "equal_weight", "run_kind": "backtest", "date": returns["date"],
                 "nav": 1e7 * np.cumprod(1 + r), "return_net": np.where(np.arange(len(r)), r, np.nan),
-                "return_gross": r, "cost": 0.0, "turnover": 0.0, "cash": 0.0, "names": 20,
+                "return_gross": r, "cost": 0.0, "turnover": 0.0, "cash": 0.0, "names": NAMES,
             }
         ).with_columns(pl.col("return_net").fill_nan(None))
     )  # fmt: skip
@@ -73,21 +73,14 @@ def main(folder: Path) -> None:
     nav.select("date", "return_net").drop_nulls().write_parquet(folder / "returns.parquet")
 
 
-def panel(calendar: object) -> pl.DataFrame:
-    """``clean.prices`` columns of the sample's 20 stocks; closes chained as total return."""
-    from skfolio.datasets import load_sp500_dataset
+def panel() -> pl.DataFrame:
+    """``clean.prices`` of thirty names of the tests' market that have no holes: five full buckets."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+    import synthetic
 
-    wide = pl.from_pandas(load_sp500_dataset().reset_index()).rename({"Date": "date"})
-    long = wide.unpivot(index="date", variable_name="instrument_id", value_name="close")
-    days = calendar.frame().select("date", "slot", "known_at")  # type: ignore[attr-defined]
-    return (
-        long.with_columns(pl.col("date").cast(pl.Date), pl.col("close").cast(pl.Float64))
-        .filter(pl.col("date").is_between(START, END))
-        .join(days, on="date", how="inner")
-        .sort("instrument_id", "date")
-        .with_columns((pl.col("close") / pl.col("close").first()).over("instrument_id").alias("tr_index"))
-        .sort("date", "instrument_id")
-    )  # fmt: skip
+    raw = synthetic.raw_market(FIRST_WITHOUT_HOLES + NAMES).prices
+    plain = [synthetic.symbol(i) for i in range(FIRST_WITHOUT_HOLES, FIRST_WITHOUT_HOLES + NAMES)]
+    return synthetic.clean_prices(raw.filter(pl.col("symbol").is_in(plain)))
 
 
 if __name__ == "__main__":
