@@ -17,6 +17,16 @@ _PRICE_COLUMNS = (
 )  # fmt: skip
 
 
+_ENGINE = tuple(
+    f"factors/{name}"
+    for name in (
+        "engine.py", "execution.py", "expression.py", "kernels", "library.py", "operators.py",
+        "panel.py", "plan.py",
+    )
+)  # fmt: skip
+"""What computes a factor's values; its own definition is hashed by its family."""
+
+
 def _family_stage(family: Family) -> Stage:
     def compute(work: Work) -> Mapping[str, pl.DataFrame]:
         from wealthos_pipeline import factors
@@ -41,7 +51,7 @@ def _family_stage(family: Family) -> Stage:
         group="factors",
         inputs=("clean.prices", "clean.series", "clean.instruments"),
         definition=lambda settings, h=family.definition_hash: h,  # type: ignore[misc]
-        rooms=("factors/engine.py", "factors/operators", "factors/expression.py"),
+        rooms=_ENGINE,
         plots={family.table: first},
         name=family.table,
     )(compute)
@@ -54,6 +64,15 @@ def _score_stages(library: Library) -> Sequence[Stage]:
     tables = tuple(f.table for f in families)
     scores_table = factors.scores_contract(library)
 
+    def joined(work: Work, keys: pl.DataFrame, *, back: int) -> pl.DataFrame:
+        values = keys.select("date", "instrument_id").sort("date", "instrument_id")
+        for table in tables:
+            part = work.read(table, back=back)
+            values = values.join(
+                part, on=["date", "instrument_id"], how="left", maintain_order="left"
+            )
+        return values
+
     @stage(
         scores_table,
         group="factors",
@@ -63,7 +82,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
             s.factors.min_names,
             s.factors.min_sector_names,
         ),
-        rooms=("factors/transforms.py", "data/processors/membership.py"),
+        rooms=("factors/transforms.py", "factors/kernels", "data/processors/membership.py"),
     )
     def scores(work: Work) -> Mapping[str, pl.DataFrame]:
         """Winsorised, standardised, sector-neutral scores over the members at each date."""
@@ -88,25 +107,37 @@ def _score_stages(library: Library) -> Sequence[Stage]:
     @stage(
         contract("factors.performance"),
         group="factors",
-        inputs=(scores_table.name, "clean.prices"),
+        inputs=(scores_table.name, *tables, "clean.prices"),
         definition=lambda s: s.factors.horizons,
-        rooms=("factors/evaluation.py", "factors/labels.py"),
+        rooms=(
+            "factors/evaluation.py",
+            "factors/labels.py",
+            "factors/transforms.py",
+            "factors/kernels",
+        ),
         reach=lambda s: max(s.factors.horizons) + 2,
         plots={"factors.performance": "rank_ic"},
     )
     def performance(work: Work) -> Mapping[str, pl.DataFrame]:
-        """Information coefficients and bucket returns of every score, known when the label is."""
+        """Information coefficients and bucket returns, known when the label is: of scores over the
+        members at the date, and of raw values over all names where these are not the same."""
         from wealthos_pipeline.factors import evaluation
 
+        bars = work.prices(
+            back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]
+        )
+        members = work.universe(back=1)
+        everyone = bars.height != members.height
         out = evaluation.performance(
             work.read(scores_table.name, back=1),
-            work.prices(back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]),
-            work.universe(back=1),
+            bars,
+            members,
             work.session.library,
             work.settings.factors.horizons,
             work.session.calendar,
             start=work.start,
             end_known=work.session.now,
+            values=joined(work, bars, back=1) if everyone else None,
         )
         return {"factors.performance": out}
 
@@ -121,9 +152,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         from wealthos_pipeline.factors import evaluation
 
         lake = work.session.lake
-        scores = lake.read(scores_table.name)
-        rows = max(scores.height, 1)
-        coverage = {c: 1.0 - scores[c].null_count() / rows for c in scores.columns[2:]}
+        coverage = evaluation.coverage(lake.read(scores_table.name))
         return {
             "factors.summary": evaluation.summary(
                 lake.read("factors.performance"), work.session.library, coverage

@@ -72,7 +72,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
                     f"source {s.settings.source.name!r} gave no usable bar; see clean.quarantine "
                     "(`wealthos data quarantine`) for what was rejected"
                 )
-            s.manifest = s.run.publish(as_of=last, source=s.source.name)
+            s.manifest = s.run.publish(as_of=last, source=s.source.name, finished_at=s.clock)
             return {
                 "run": s.manifest.run_id,
                 "as of": str(last),

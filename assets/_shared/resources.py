@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,12 @@ class Session:
     from_date: date | None = None
     checks: list[pl.DataFrame] = field(default_factory=list)
     manifest: Manifest | None = None
+    opened: float = field(default_factory=time.monotonic)
+
+    @property
+    def clock(self) -> datetime:
+        """The run's ``now`` plus the time that has passed since it began."""
+        return self.now + timedelta(seconds=time.monotonic() - self.opened)
 
     @cached_property
     def source(self) -> Source:

@@ -40,7 +40,7 @@ META = (
             _C("source", "str", "source"),
             _C("tables", "str", "JSON: version of every table after the run"),
             _C("consumed", "str", "JSON: by stage, input versions and definition hash"),
-            _C("code_version", "str", "git commit or package version"),
+            _C("code_version", "str", "package version + hash of the source"),
             _C("config_hash", "str", "hash of the resolved settings without secrets and paths"),
             _C("config", "str", "JSON of the resolved settings without secrets and paths"),
             _C("lock_hash", "str", "hash of requirements.lock"),

@@ -130,7 +130,11 @@ def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import exchange_calendars as xcals
 
     try:
-        calendar = xcals.get_calendar(exchange, start=EPOCH.isoformat(), end=HORIZON.isoformat())
+        bounds = type(xcals.get_calendar(exchange))
+        start, end = bounds.bound_min(), bounds.bound_max()
+        first = EPOCH if start is None else max(EPOCH, start.date())
+        last = HORIZON if end is None else min(HORIZON, end.date())
+        calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=last.isoformat())
     except xcals.errors.InvalidCalendarName as error:
         raise ConfigError(
             f"no exchange calendar {exchange!r}; known: {', '.join(xcals.get_calendar_names())}"

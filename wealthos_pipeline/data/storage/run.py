@@ -6,13 +6,10 @@ manifest before it starts; raw tables keep what was fetched, because raw rows ar
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from functools import cache
+from datetime import UTC, date, datetime, timedelta
 
 from wealthos_pipeline.core.errors import StorageError
 from wealthos_pipeline.data.storage import manifest as manifests
@@ -20,7 +17,8 @@ from wealthos_pipeline.data.storage import migrations
 from wealthos_pipeline.data.storage.lake import Lake
 from wealthos_pipeline.data.storage.lock import lock
 from wealthos_pipeline.data.storage.manifest import RUNS, Consumed, Manifest
-from wealthos_pipeline.utils.config import Settings, project_root
+from wealthos_pipeline.utils.code import code_version, lock_hash
+from wealthos_pipeline.utils.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,13 @@ class Run:
     def publish(self, *, as_of: date, source: str, finished_at: datetime | None = None) -> Manifest:
         """Append the run's row to ``meta.runs``: from here on the run is what readers see.
 
-        finished_at: aware instant; the run's ``now`` if not given.
+        finished_at: aware instant; the run's ``now`` if not given. It is moved behind the previous
+        run's, so that the order of runs never depends on a clock that was set or stood still.
         """
         lake = self.lake
+        finished = (finished_at or self.now).astimezone(UTC)
+        if self.previous:
+            finished = max(finished, self.previous.finished_at + timedelta(microseconds=1))
         tables = {
             name: version
             for name in lake.tables()
@@ -126,7 +128,7 @@ class Run:
         manifest = Manifest(
             run_id=self.run_id,
             started_at=self.now,
-            finished_at=(finished_at or self.now).astimezone(UTC),
+            finished_at=finished,
             as_of=as_of,
             source=source,
             tables=tables,
@@ -151,41 +153,3 @@ def recover(lake: Lake, previous: Manifest | None) -> list[str]:
         if name != RUNS and not name.startswith("raw.")
     }
     return lake.restore(versions)
-
-
-@cache
-def code_version() -> str:
-    """The git commit (``+`` where the checkout was changed), or the package's version."""
-    root = project_root()
-    if (root / ".git").exists():
-        try:
-            commit, changes = (
-                subprocess.run(
-                    ["git", "-C", str(root), *args],
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                    timeout=20,
-                ).stdout.strip()
-                for args in (
-                    ("rev-parse", "--short=12", "HEAD"),
-                    ("status", "--porcelain", "--untracked-files=no"),
-                )
-            )
-            return f"{commit}+" if changes else commit
-        except (OSError, subprocess.SubprocessError):
-            pass
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("wealthos-pipeline")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def lock_hash() -> str:
-    """16 hex digits over ``requirements.lock``; empty if there is none."""
-    path = project_root() / "requirements.lock"
-    if not path.exists():
-        return ""
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

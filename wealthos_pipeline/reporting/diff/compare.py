@@ -62,7 +62,7 @@ def compare(
     moves: list[Move] = []
     walked = _predictions(first, second, facts, context, record, order, moves, notes)
     _targets(first, second, facts, context, settings, mandates, walked, record, order, moves, notes)
-    from wealthos_pipeline.data.storage.run import code_version
+    from wealthos_pipeline.utils.code import code_version
 
     if code_version() != b.code_version:
         notes.append(
