@@ -127,7 +127,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
             back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]
         )
         members = work.universe(back=1)
-        everyone = bars.height != members.height
+        everyone = work.session.lake.read("clean.membership").height > 0
         out = evaluation.performance(
             work.read(scores_table.name, back=1),
             bars,
