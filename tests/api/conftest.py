@@ -21,6 +21,9 @@ def published(
     page = root.settings.reports / root.runs[-1].as_of.isoformat() / "report.html"
     page.parent.mkdir(parents=True)
     page.write_text("<html><body>Morning</body></html>", "utf-8")
+    (page.parent / "charts").mkdir()
+    (page.parent / "charts" / "nav.png").write_bytes(b"\x89PNG")
+    (page.parent / "charts" / "notes.txt").write_text("not a chart")
     return root
 
 

@@ -119,11 +119,21 @@ def test_the_latest_report_is_served_without_scripts(client: Client) -> None:
     assert again.status_code == 304
 
 
+def test_the_reports_charts_are_served_and_nothing_else(client: Client) -> None:
+    answer = client.get("/v1/reports/charts/nav.png")
+    assert (answer.content, answer.headers["content-type"]) == (b"\x89PNG", "image/png")
+    tag = {"If-None-Match": answer.headers["etag"]}
+    assert client.get("/v1/reports/charts/nav.png", headers=tag).status_code == 304
+    for other in ("notes.txt", "..%2Freport.html", "../report.html", "%2Fetc%2Fpasswd"):
+        assert client.get(f"/v1/reports/charts/{other}").status_code == 404
+
+
 def test_the_description_names_every_path_and_the_problem_documents(client: Client) -> None:
     body = client.get("/openapi.json").json()
     paths = {
         "/livez", "/readyz", "/v1/catalog", "/v1/factors", "/v1/factors/{name}", "/v1/portfolio",
         "/v1/portfolio/{mandate}", "/v1/portfolio/{mandate}/nav", "/v1/reports/latest",
+        "/v1/reports/charts/{name}",
     }  # fmt: skip
     assert set(body["paths"]) == paths
     for path in paths - {"/livez"}:

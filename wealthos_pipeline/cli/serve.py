@@ -28,7 +28,7 @@ def serve(
 
     from wealthos_pipeline.api import create_app
 
-    note(f"http://{HOST}:{port}/docs describes the service; Ctrl-C ends it")
+    note(f"http://{HOST}:{port}/v1/reports/latest; /openapi.json lists the rest; Ctrl-C ends it")
     uvicorn.run(
         create_app(settings), host=HOST, port=port, log_level="warning", server_header=False
     )
