@@ -129,6 +129,20 @@ def test_a_thin_last_session_blocks_and_a_thin_old_one_warns():
     }
 
 
+def test_one_new_day_is_judged_against_the_days_before():
+    frame = bars(names=tuple("ABCDEFGHIJ"))
+    last = frame["date"].max()
+    before, day = frame.filter(pl.col("date") < last), frame.filter(pl.col("date") == last)
+    wild = at(day, 0, tr_index=1e6)
+    assert failed(run(wild)) == set()  # nothing to compare with
+    assert failed(run(day, context=before)) == set()
+    assert ("daily_growth_possible", "tr_index") in failed(run(wild, context=before))
+    thin = failed(run(day.head(3), context=before))
+    assert thin == {("session_complete", "date"), ("last_session_complete", "date")}
+    old = at(before, 5, tr_index=1e6)  # what is wrong in the context is not counted again
+    assert failed(run(day, context=old)) == set()
+
+
 def test_an_empty_table_of_prices_blocks():
     checks = run(contract("clean.prices").empty())
     assert failed(checks) == {("not_empty", "")}

@@ -42,6 +42,7 @@ class Rule:
     """One check: ``measure`` must be non-null (``required``), within [low, high], or in ``words``.
 
     strict: the bounds themselves are not allowed. Null measures are passed over unless required.
+    looks_back: it compares with the rows before, so it is measured on the context too.
     """
 
     check: str
@@ -53,6 +54,7 @@ class Rule:
     strict: bool = False
     required: bool = False
     words: tuple[str, ...] | None = None
+    looks_back: bool = False
 
 
 def of(expression: pl.Expr, *at: str) -> Measure:
@@ -130,8 +132,13 @@ def validate(
     run_id: str,
     now: datetime,
     rules: Sequence[Rule] | None = None,
+    context: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """``meta.checks`` rows: each rule of the table (or of ``rules``) on the whole ``frame``.
+
+    context: rows of the table before ``frame`` (its last sessions are enough). Without it the
+        first session of ``frame`` has nothing to be compared with: growth and completeness of a
+        single new day are then not judged.
 
     ``unexpected`` counts what failed, ``examples`` shows up to five with where they are. A rule
     whose columns the frame does not have fails and says so.
@@ -142,11 +149,19 @@ def validate(
     measured: list[tuple[Rule, pl.DataFrame]] = []
     found: dict[int, tuple[bool, int, int, str | None]] = {}
     shared: dict[Measure, pl.DataFrame] = {}
+    whole = frame
+    if context is not None and context.height and frame.height:
+        whole = pl.concat(
+            [context.select(c for c in frame.columns if c in context.columns), frame],
+            how="diagonal",
+        )
     for i, rule in enumerate(suite):
         try:
             if rule.measure not in shared:
-                shared[rule.measure] = rule.measure(frame, now)
+                shared[rule.measure] = rule.measure(whole if rule.looks_back else frame, now)
             at = shared[rule.measure]
+            if rule.looks_back and whole is not frame:
+                at = at.filter(pl.col("date") >= frame["date"].min())
         except pl.exceptions.ColumnNotFoundError as error:
             missing = f"column not found: {str(error).splitlines()[0]}"
             found[i] = (False, frame.height, frame.height, json.dumps([missing]))
@@ -265,10 +280,10 @@ MARKET: dict[str, tuple[Rule, ...]] = {
         Rule("not_empty", "", "error", _height, 1),
         Rule("positive_price", "close", "error", of(pl.col("close"), *_AT), 0, None, True),
         Rule("high_not_below_low", "high", "error", of(pl.col("high") - pl.col("low"), *_AT), 0),
-        Rule("daily_growth_possible", "tr_index", "error", _growth, 0.02, 50.0),
-        Rule("daily_growth_usual", "tr_index", "warn", _growth, 0.5, 2.0),
-        Rule("session_complete", "date", "warn", _kept(last=False), 0.8),
-        Rule("last_session_complete", "date", "error", _kept(last=True), 0.5),
+        Rule("daily_growth_possible", "tr_index", "error", _growth, 0.02, 50.0, looks_back=True),
+        Rule("daily_growth_usual", "tr_index", "warn", _growth, 0.5, 2.0, looks_back=True),
+        Rule("session_complete", "date", "warn", _kept(last=False), 0.8, looks_back=True),
+        Rule("last_session_complete", "date", "error", _kept(last=True), 0.5, looks_back=True),
     ),
     "clean.series": (
         Rule("yield_possible", "value", "error", _in_unit("percent"), -5.0, 30.0, True),

@@ -143,3 +143,26 @@ def test_the_overrides_that_are_shipped_can_be_read():
 @pytest.mark.parametrize("spelling", ["BRK.B", "BRK-B", "brk/b", " BRK B "])
 def test_spellings_of_share_classes_match(spelling):
     assert pl.select(instruments.normalised(pl.lit(spelling))).item() == "BRK.B"
+
+
+def test_of_two_sources_in_one_lake_the_later_gives_the_bars(calendar):
+    later = datetime(2024, 4, 5, 22, tzinfo=UTC)
+    mine = {**described("A", fetched=later), "source": "files"}
+    raw = RAW.conform(pl.DataFrame([described("A"), described("B"), mine]))
+    day = date(2024, 3, 4)
+    bars = contract("raw.prices").conform(
+        pl.DataFrame(
+            [
+                {"source": s, "symbol": n, "date": day, "fetched_at": later, "close": c}
+                for s, n, c in (("v", "A", 1.0), ("v", "B", 2.0), ("files", "A", 3.0))
+            ]
+        )
+    )
+    registry = instruments.clean(raw, bars, calendar=calendar)
+    assert dict(registry.select("instrument_id", "source").rows()) == {
+        "XNYS:A": "files",
+        "XNYS:B": "v",
+    }
+    out = prices.clean(bars, registry, calendar, now=later)
+    assert out.prices["close"].to_list() == [3.0, 2.0]
+    assert out.quarantine.select("source", "symbol", "rule").rows() == [("v", "A", "other_source")]

@@ -130,3 +130,23 @@ def test_series_and_membership_have_their_own_rules(calendar):
     assert seen.select("symbol", "end").rows() == [("A", None)]  # the exit was not known yet
     after = raw.as_of(members, datetime(2024, 3, 1, tzinfo=UTC), calendar, "raw.membership")
     assert after.select("symbol", "end").rows() == [("A", date(2024, 2, 15)), ("B", None)]
+
+
+def test_rejected_rows_are_stored_once_and_known_from_their_fetch(calendar):
+    table = contract("raw.rejected")
+    row = {
+        "table": "raw.prices",
+        "source": "v",
+        "symbol": "A",
+        "date": date(2024, 3, 4),
+        "rule": "duplicate_key",
+        "detail": "2",
+    }
+    first = table.conform(pl.DataFrame([{**row, "fetched_at": T0, "known_at": T0}]))
+    later = T0 + timedelta(days=1)
+    again = table.conform(pl.DataFrame([{**row, "fetched_at": later, "known_at": later}]))
+    assert raw.new_rows(first, again, table).height == 0
+    other = again.with_columns(pl.lit("3").alias("detail"))
+    assert raw.new_rows(first, other, table).height == 1
+    assert raw.as_of(first, T0 - timedelta(seconds=1), calendar, "raw.rejected").height == 0
+    assert raw.as_of(first, T0, calendar, "raw.rejected").equals(first)

@@ -10,7 +10,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError, PanelError, SourceError
 from wealthos_pipeline.data import sources
 from wealthos_pipeline.data.processors import instruments, membership, prices, raw, series
-from wealthos_pipeline.data.sources import files, rates
+from wealthos_pipeline.data.sources import files, landing, rates
 from wealthos_pipeline.utils.config import SourceSettings
 
 NOW = datetime(2024, 3, 8, 23, tzinfo=UTC)
@@ -153,14 +153,80 @@ def test_landed_files_are_found_once_in_order_and_never_touched(tmp_path):
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, (1000 + n, 1000 + n))
     (tmp_path / "empty.csv").write_text("")
-    found = files.read_landing(tmp_path)
+    found = landing.read_landing(tmp_path)
     assert [f.path.name for f in found] == ["b.csv", "a.parquet"]
     seen = {f.fingerprint for f in found}
-    assert files.read_landing(tmp_path, seen) == []
+    assert landing.read_landing(tmp_path, seen) == []
     (tmp_path / "b.csv").write_text("xy")
-    assert [f.path.name for f in files.read_landing(tmp_path, seen)] == ["b.csv"]
+    assert [f.path.name for f in landing.read_landing(tmp_path, seen)] == ["b.csv"]
     assert len(list(tmp_path.iterdir())) == 7
-    assert files.read_landing(tmp_path / "none") == []
+    assert landing.read_landing(tmp_path / "none") == []
+
+
+def _panel(folder, name, age, rows):
+    lines = "".join(f"{s},{d},{c},{a},{v}\n" for s, d, c, a, v in rows)
+    (folder / name).write_text("symbol,date,close,adj_close,volume\n" + lines)
+    os.utime(folder / name, (age, age))
+
+
+def test_a_folder_of_landed_files_is_one_panel_in_one_basis(tmp_path, calendar):
+    """A 2:1 split between two files, and a correction in the second: the chain holds."""
+    _panel(
+        tmp_path,
+        "z.csv",
+        100,
+        [
+            ("A", "2024-03-04", 100, 98, 10),
+            ("A", "2024-03-05", 110, 107.8, 10),
+            ("B", "2024-03-05", 7, 7, 1),
+        ],
+    )
+    _panel(
+        tmp_path,
+        "a.csv",
+        200,
+        [
+            ("A", "2024-03-05", 55, 53.9, 20),
+            ("A", "2024-03-06", 66, 66, 20),
+            ("B", "2024-03-06", 8, 8, 1),
+        ],
+    )
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    settings = SourceSettings(name="files", path=tmp_path)
+    out = sources.get(settings).fetch(sources.Request(None, None, NOW, calendar))
+    mine = out.prices.filter(pl.col("symbol") == "A").sort("date")
+    assert mine["close"].to_list() == [50, 55, 66]
+    assert mine["adj_close"].to_list() == [49, 53.9, 66]
+    assert mine["volume"].to_list() == [20, 20, 20]
+    assert out.prices.filter(pl.col("symbol") == "B")["close"].to_list() == [7, 8]
+    assert out.failures.filter(pl.col("symbol") == "broken.parquet").height == 1
+    registry = instruments.clean(out.instruments, out.prices, calendar=calendar)
+    cleaned = prices.clean(out.prices, registry, calendar, now=NOW).prices
+    assert cleaned.filter(pl.col("instrument_id") == "XNYS:A")[
+        "tr_index"
+    ].to_list() == pytest.approx([1, 1.1, 66 / 49])
+
+
+def test_a_later_file_corrects_an_earlier_one_without_moving_the_rest(tmp_path):
+    _panel(
+        tmp_path, "1.csv", 100, [("A", f"2024-03-0{d}", 100 + d, 100 + d, 10) for d in (4, 5, 6)]
+    )
+    _panel(
+        tmp_path, "2.csv", 200, [("A", "2024-03-05", 90, 90, 10), ("A", "2024-03-06", 106, 106, 10)]
+    )
+    panel, failures = landing.read(tmp_path)
+    assert panel.rows.sort("date")["close"].to_list() == [104, 90, 106]
+    assert failures == []
+
+
+def test_a_folder_without_a_usable_file_lists_the_faults_of_all(tmp_path):
+    with pytest.raises(PanelError, match="no Parquet or CSV file yet"):
+        landing.read(tmp_path)
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(PanelError) as caught:
+        landing.read(tmp_path)
+    assert {f.split(":")[0] for f in caught.value.faults} == {"a.csv", "b.parquet"}
 
 
 def test_tenors_in_every_spelling():

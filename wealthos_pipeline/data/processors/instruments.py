@@ -48,6 +48,7 @@ def clean(
     raw_prices_keys: ``source, symbol`` with ``date`` (rows) or ``first_date``.
     previous: the registry so far; its instruments stay, even those that the source forgot.
     overrides: see ``read_overrides``. A symbol named there means only what is said there.
+    Where several sources describe an instrument, the one that came to the lake last counts.
     Sectors are snapshots: ``static`` is true wherever there is one.
     """
     calendar = calendar or TradingCalendar()
@@ -71,6 +72,16 @@ def clean(
             ]
         else:
             rows += _overridden(meanings, spans[-1], calendar)
+    begun = {
+        s: t for s, t in raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).rows()
+    }
+    newest = {
+        i: s
+        for i, s in sorted(
+            {(r["instrument_id"], r["source"]) for r in rows}, key=lambda x: (begun[x[1]], x[1])
+        )
+    }
+    rows = [r for r in rows if newest[r["instrument_id"]] == r["source"]]
     known = _merge(pl.DataFrame(rows, schema=table.schema()), previous)
     stamps = [
         calendar.known_at(d) if k is None else k

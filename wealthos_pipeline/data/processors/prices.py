@@ -92,7 +92,8 @@ def clean(
     raw rows do not reach back to the bar before ``start``.
     """
     rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
-    judged = _judge(raw.bar_known_at(identify(rows, instruments), calendar), now)
+    named = raw.bar_known_at(identify(rows, instruments), calendar)
+    judged = _judge(named, instruments["symbol"].unique(), now)
     bad = judged.filter(pl.col("rule").is_not_null())
     bars = effective(judged.filter(pl.col("rule").is_null()).drop("rule"))
     if start is not None:
@@ -105,13 +106,16 @@ def clean(
 _FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
 
 
-def _judge(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFrame:
     """``rule``: name of the first rule that a version breaks; null when it may be used."""
     now = now.astimezone(UTC)
     close, adj = pl.col("close"), pl.col("adj_close")
     split, dividend = pl.col("split_ratio"), pl.col("dividend")
+    nobody = pl.col("instrument_id").is_null()
+    sources = frame["source"].unique()
     rules = {
-        "unknown_instrument": pl.col("instrument_id").is_null(),
+        "other_source": nobody & pl.col("symbol").is_in(symbols.implode()) & (len(sources) > 1),
+        "unknown_instrument": nobody,
         "not_a_session": pl.col("slot").is_null(),
         "future_date": (pl.col("fetched_at") < pl.col("close_at")) | (pl.col("known_at") > now),
         "no_close": close.is_null() | close.is_nan(),

@@ -19,6 +19,7 @@ RULES: dict[str, str] = {
     "bad_split": "the split ratio is zero, negative or infinite",
     "bad_dividend": "the dividend is negative, infinite or not below the close",
     "unknown_instrument": "no instrument has this symbol on this date",
+    "other_source": "another source gives the bars of this instrument",
     "bad_value": "the value of a series is infinite",
     "conflicting_files": "two files give different values for the same date; the later file is used",
 }

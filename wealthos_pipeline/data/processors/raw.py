@@ -31,7 +31,7 @@ def new_rows(
     """The rows of ``fetched`` to append to ``existing``.
 
     A row is new when its key is, or when a value differs from the key's latest stored version.
-    ``fetched_at`` and the day in ``basis_vintage`` are not values. For bars, the unchanged
+    ``fetched_at``, ``known_at`` and the day in ``basis_vintage`` are not values. For bars, the unchanged
     neighbours of a changed bar come along: they tell a correction from a change of basis later
     (see ``effective``). A bar that was first given before its own day is stored again.
     """
@@ -39,7 +39,7 @@ def new_rows(
     if existing is None or not existing.height:
         return fetched
     key = identity(contract)
-    names = [c for c in contract.column_names if c not in contract.key]
+    names = [c for c in contract.column_names if c not in (*contract.key, "known_at")]
     before = latest(existing, contract).rename({n: f"_{n}" for n in [*names, STAMP]})
     joined = fetched.join(before, on=key, how="left", nulls_equal=True, maintain_order="left")
     known = pl.col(f"_{STAMP}").is_not_null()
@@ -81,6 +81,8 @@ def with_known_at(
     is a correction, known from its fetch; a first load of history is not.
     """
     first = pl.col(STAMP) == pl.col(STAMP).min().over(identity(declared(table)))
+    if table == "raw.rejected":  # stamped by the source
+        return frame
     if table == "raw.prices":
         by = ["source", "symbol"]
         later = (

@@ -1,13 +1,11 @@
 """A user's own files: a price panel, and if wanted sectors, membership, rates and VIX.
 
-One panel file is one fetch. Further files go through the landing folder, one run each in order of
-arrival; the raw table tells new bars, corrections and changes of basis apart.
+The panel is one file, or a folder of files that arrived one after another (``landing``). The raw
+table tells new bars, corrections and changes of basis apart from one fetch to the next.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,14 +15,13 @@ import polars as pl
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError, SourceError
 from wealthos_pipeline.data.processors.instruments import normalised
+from wealthos_pipeline.data.sources import landing, rates, tabular
 from wealthos_pipeline.data.sources import panel as panels
-from wealthos_pipeline.data.sources import rates, tabular
 from wealthos_pipeline.data.sources.base import FAILURES, Bias, RawFrames, Request, SourceInfo
 from wealthos_pipeline.utils.config import SourceSettings
 
 NAME = "files"
 UNIVERSE = "default"
-PANEL_KINDS = (".parquet", ".pq", ".csv", ".csv.gz", ".tsv")
 
 _SECTORS = {
     "symbol": ("ticker", "code"),
@@ -62,7 +59,7 @@ class FilesSource:
         PanelError lists everything that makes the panel unusable, SourceError what makes a file
         beside it unusable. ``failures`` lists symbols that one file has and another has not.
         """
-        panel = panels.read(self.path)
+        panel, failures = self._panel()
         facts = self._facts = _facts(panel, self.settings, request.now.date())
         stamp = pl.lit(request.now).cast(pl.Datetime("us", "UTC")).alias("fetched_at")
         source = pl.lit(NAME).alias("source")
@@ -76,7 +73,6 @@ class FilesSource:
             currency.alias("currency"),
             pl.lit(facts.vintage, dtype=pl.Date).alias("basis_vintage"),
         )
-        failures: list[tuple[str, str]] = []
         instruments = self._instruments(panel, failures).with_columns(source, stamp)
         membership = self._membership(panel, failures).with_columns(source, stamp)
         series = request.clip(self._series(failures)).with_columns(source, stamp)
@@ -98,8 +94,13 @@ class FilesSource:
     def info(self) -> SourceInfo:
         """What is known about the panel; reads it when it has not been fetched."""
         if self._facts is None:
-            self._facts = _facts(panels.read(self.path), self.settings, date.max)
+            self._facts = _facts(self._panel()[0], self.settings, date.max)
         return _info(self._facts, self.settings)
+
+    def _panel(self) -> tuple[panels.Panel, list[tuple[str, str]]]:
+        if self.path.is_dir():
+            return landing.read(self.path)
+        return panels.read(self.path), []
 
     def _instruments(self, panel: panels.Panel, failures: list[tuple[str, str]]) -> pl.DataFrame:
         symbols = pl.DataFrame({"symbol": panel.symbols}).with_columns(
@@ -345,34 +346,3 @@ def _info(facts: _Facts, settings: SourceSettings) -> SourceInfo:
         biases=tuple(biases),
         missing=absent,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class LandedFile:
-    """A panel that somebody dropped; ``fingerprint`` changes when its content does."""
-
-    path: Path
-    fingerprint: str
-
-
-def read_landing(folder: Path, seen: Collection[str] = ()) -> list[LandedFile]:
-    """Panel files in ``folder`` whose fingerprint is not in ``seen``, oldest first.
-
-    Files are never moved or deleted; hidden, partial and empty ones are left for later. A folder
-    that does not exist holds none.
-    """
-    if not folder.is_dir():
-        return []
-    found: list[tuple[int, str, LandedFile]] = []
-    for path in folder.iterdir():
-        name = path.name.lower()
-        if not path.is_file() or name.startswith((".", "~", "_")) or not name.endswith(PANEL_KINDS):
-            continue
-        stat = path.stat()
-        if not stat.st_size:
-            continue
-        mark = f"{path.name}|{stat.st_size}|{stat.st_mtime_ns}"
-        fingerprint = hashlib.blake2b(mark.encode(), digest_size=8).hexdigest()
-        if fingerprint not in seen:
-            found.append((stat.st_mtime_ns, path.name, LandedFile(path, fingerprint)))
-    return [landed for *_, landed in sorted(found, key=lambda f: f[:2])]
