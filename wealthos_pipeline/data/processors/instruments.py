@@ -72,15 +72,10 @@ def clean(
             ]
         else:
             rows += _overridden(meanings, spans[-1], calendar)
-    begun = {
-        s: t for s, t in raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).rows()
-    }
-    newest = {
-        i: s
-        for i, s in sorted(
-            {(r["instrument_id"], r["source"]) for r in rows}, key=lambda x: (begun[x[1]], x[1])
-        )
-    }
+    arrived = dict(raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).iter_rows())
+    newest: dict[object, object] = {}
+    for row in sorted(rows, key=lambda r: (arrived[r["source"]], str(r["source"]))):
+        newest[row["instrument_id"]] = row["source"]
     rows = [r for r in rows if newest[r["instrument_id"]] == r["source"]]
     known = _merge(pl.DataFrame(rows, schema=table.schema()), previous)
     stamps = [
