@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 
@@ -98,6 +100,37 @@ def test_threads_row_order_and_later_or_older_history_change_no_bit(market: Mark
         with threadpool_limits(threads):
             got = risk.estimate(near, market.universe, [DAY], calendar, SETTINGS)[DAY]
         assert same(got, want)
+
+
+def test_every_blas_library_is_held_to_one_thread_in_a_fresh_process() -> None:
+    """A library that is loaded after the limit was set would escape it."""
+    program = """
+from datetime import date
+import numpy as np, polars as pl
+from threadpoolctl import threadpool_info
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.portfolio import risk
+from wealthos_pipeline.utils.config import PortfolioSettings
+calendar = TradingCalendar()
+days = calendar.frame(date(2020, 1, 2), date(2020, 6, 30))
+rng = np.random.default_rng(0)
+prices = pl.concat([days.select("date", "slot", pl.lit(f"n{i}").alias("instrument_id")).with_columns(
+    pl.Series("tr_index", np.exp(np.cumsum(rng.normal(size=days.height) * 0.01)))) for i in range(8)])
+prices = prices.with_columns(pl.col("tr_index").alias("close"))
+plain, seen = risk.from_returns, []
+def spy(*args):
+    out = plain(*args)
+    seen.extend(x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas")
+    return out
+risk.from_returns = spy
+settings = PortfolioSettings(risk_sessions=80)
+assert risk.estimate(prices, prices, [date(2020, 6, 30)], calendar, settings)
+print(sorted(set(seen)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[1]"
 
 
 def test_names_need_enough_observations_and_membership(market: Market) -> None:

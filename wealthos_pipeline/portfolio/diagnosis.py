@@ -111,10 +111,21 @@ def explain(p: Problem) -> tuple[str, ...]:
 
 
 def _contradictory(p: Problem, limits: list[Limit], keys: list[str]) -> bool:
-    if not keys:
-        return False
+    """Whether no weights meet the limits of ``keys``. Some weights are tried before a solve."""
+    chosen = [limit for limit in limits if limit.key in keys]
+    for w in (np.zeros(len(p.ids)), p.w0, p.benchmark * p.budget):
+        if all(_met(p, limit, w) for limit in chosen):
+            return False
     found = _elastic(p, limits, keys, keys)
     return found is not None and found.slack > TOLERANCE
+
+
+def _met(p: Problem, limit: Limit, w: Floats) -> bool:
+    if limit.rows is not None and limit.right is not None:
+        return bool((limit.rows @ w <= limit.right + TOLERANCE).all())
+    if limit.key == "turnover":
+        return 0.5 * float(np.abs(w - p.w0)[p.free].sum()) <= limit.value + TOLERANCE
+    return p.volatility(w) <= limit.value + TOLERANCE
 
 
 def _sentence(limit: Limit, alone: _Elastic | None) -> str:

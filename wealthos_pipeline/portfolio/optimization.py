@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.portfolio import diagnosis
 from wealthos_pipeline.portfolio.problem import (
     SESSIONS_PER_YEAR,
@@ -341,11 +340,3 @@ def _parts(p: Problem, form: _Form, w: Floats, z: Floats) -> Parts:
     fixed = ~p.free
     constraint[fixed] = -(alpha + risk + cost)[fixed]
     return Parts(alpha, risk, cost, constraint, binding)
-
-
-def solve_or_raise(problem: Problem) -> Solution:
-    """``optimise``, with PortfolioError where there is no optimum."""
-    solution = optimise(problem)
-    if solution.status != "optimal":
-        raise PortfolioError(f"no optimum ({solution.status}): {solution.message}")
-    return solution

@@ -125,6 +125,7 @@ def estimate(
     universe: ``date, instrument_id``. A name counts at t if it was a member on any date in the
     trailing window: what was just removed may still be held, and its risk is needed to sell it.
     """
+    import scipy.linalg  # noqa: F401 - its BLAS must be loaded before it can be limited
     from threadpoolctl import threadpool_limits
 
     panel = build(prices, calendar, ids=universe["instrument_id"].unique())
