@@ -19,8 +19,8 @@ def test_the_example_factor_is_found_and_computed(
 ) -> None:
     from wealthos_pipeline import factors
 
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    (tmp_path / "mine.py").write_text(example)
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    (tmp_path / "mine.yaml").write_text(example)
     family = next(f for f in factors.load(("core",), tmp_path).families() if f.name == "mine")
     rows = synthetic_prices.filter(pl.col("instrument_id") == "SYN00").sort("date")
     values = factors.compute(family, rows, None, calendar=calendar)
