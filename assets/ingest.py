@@ -29,6 +29,7 @@ def _since(work: Work) -> date | None:
 @stage(
     *(contract(t) for t in _RAW),
     contract("raw.rejected"),
+    contract("meta.failures"),
     group="ingest",
     always=True,
     kinds=("deltalake",),
@@ -51,9 +52,7 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
             since=since,
         )
     )
-    log = get_logger("ingest")
-    for symbol, reason in fetched.failures.iter_rows():
-        log.warning("%s: %s", symbol, reason)
+    _say(fetched.failures)
     frames = {
         "raw.prices": fetched.prices,
         "raw.series": fetched.series,
@@ -61,7 +60,10 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
         "raw.membership": fetched.membership,
         "raw.rejected": fetched.rejected,
     }
-    return {
+    failures = fetched.failures.unique(maintain_order=True).with_columns(
+        pl.lit(session.run.run_id).alias("run_id"), pl.lit(session.source.name).alias("source")
+    )
+    return {"meta.failures": failures} | {
         name: raw.new_rows(
             session.lake.read(name, start=since if contract(name).date_column else None),
             frame,
@@ -69,6 +71,15 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
         )
         for name, frame in frames.items()
     }
+
+
+def _say(failures: pl.DataFrame) -> None:
+    """One line a reason; the names are in ``meta.failures``."""
+    log = get_logger("ingest")
+    for (reason,), part in failures.group_by("reason", maintain_order=True):
+        names = part["symbol"].to_list()
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        log.warning("%s: %s", shown, reason)
 
 
 STAGES: tuple[Stage, ...] = (ingest,)

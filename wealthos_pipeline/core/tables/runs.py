@@ -92,4 +92,16 @@ META = (
         ("run_id", "table", "check", "column"),
         append_only=True,
     ),
+    TableContract(
+        "meta.failures",
+        "What a source could not give in full, by run: symbols without prices, sectors or membership.",
+        (
+            _C("run_id", "str", "run"),
+            _C("source", "str", "source"),
+            _C("symbol", "str", "symbol, series or file"),
+            _C("reason", "str", "in the source's words"),
+        ),
+        ("run_id", "source", "symbol", "reason"),
+        append_only=True,
+    ),
 )
