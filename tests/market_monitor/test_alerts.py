@@ -245,7 +245,7 @@ def test_an_instrument_without_bars_is_told_until_it_counts_as_delisted(
     assert "7 sessions" in str(found["stale_instrument", "stale"]["text"])
 
 
-def test_series_that_stop_and_series_that_have_ended(calendar: TradingCalendar) -> None:
+def test_series_that_stop_are_told_until_they_have_ended(calendar: TradingCalendar) -> None:
     rows = [
         {
             "series": name,
@@ -264,7 +264,6 @@ def test_series_that_stop_and_series_that_have_ended(calendar: TradingCalendar) 
     found = judge(calendar, {"clean.series": frame("clean.series", rows)})
     assert {k: r["severity"] for k, r in found.items()} == {
         ("stale_series", "curve"): "warning",
-        ("stale_series", "old"): "info",
     }
 
 

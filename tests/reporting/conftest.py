@@ -228,7 +228,7 @@ def _series(rng: np.random.Generator, days: pl.DataFrame) -> pl.DataFrame:
             ("ust_par", tenor, "percent", level + 0.12 * k - 0.3 + 0.02 * rng.standard_normal(n), n)
         )
     parts.append(("vix", "", "index", 15 * np.exp(np.sin(np.arange(n) / 90) / 2), n))
-    parts.append(("wti", "", "usd", 50 * np.exp(np.sin(np.arange(n) / 300) / 2), n - 900))
+    parts.append(("wti", "", "usd", 50 * np.exp(np.sin(np.arange(n) / 300) / 2), n - 12))
     frames = [
         days[:length].select("date", "known_at").with_columns(
             series=pl.lit(series), tenor=pl.lit(tenor), unit=pl.lit(unit),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from datetime import date
@@ -13,7 +14,7 @@ import pytest
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.reporting import Report, collect, export
+from wealthos_pipeline.reporting import Report, collect, export, interactive, page
 from wealthos_pipeline.stats.var_tests import kupiec
 from wealthos_pipeline.utils.config import Settings
 
@@ -67,9 +68,14 @@ def test_a_past_report_is_not_changed_by_later_rows(
     then = make(known_then(fake_lake_frames, day, calendar), day)
     now = make(fake_lake_frames, day)
     assert then.past
-    a, b = export.render(then), export.render(now)
-    assert a == b
-    assert a.date == day
+    assert then.date == day
+    charts = [interactive.to_json(interactive.figures(r)) for r in (then, now)]
+    assert charts[0] == charts[1]
+    drawn = frozenset(json.loads(charts[0]))
+    assert {"nav", "ic"} <= drawn
+    assert page.build(then, drawn) == page.build(now, drawn)
+    if day.year == 2020:
+        assert export.render(then) == export.render(now)
 
 
 def test_a_planted_leak_would_be_seen(
@@ -219,8 +225,20 @@ def test_status_blocked_by_a_failed_check(
     report = make({**fake_lake_frames, "meta.checks": checks})
     assert report.status == "blocked"
     assert "positive" in report.reasons[0]
-    warned = checks.with_columns(severity=pl.lit("warn"))
-    assert make({**fake_lake_frames, "meta.checks": warned}).status == "degraded"
+    series = fake_lake_frames["clean.series"].filter(pl.col("series") != "wti")
+    mild = {"meta.checks": checks.with_columns(severity=pl.lit("warn")), "clean.series": series}
+    warned = make({**fake_lake_frames, **mild})
+    assert warned.status == "complete"
+    assert {a.severity for a in warned.alerts if a.name == "check_failed"} == {"warning"}
+
+
+def test_status_degraded_by_a_series_that_stopped(
+    make: Callable[..., Report], fake_lake_frames: Frames
+) -> None:
+    series = fake_lake_frames["clean.series"]
+    report = make({**fake_lake_frames, "clean.series": series.filter(pl.col("series") != "wti")})
+    assert report.status == "complete"
+    assert make(fake_lake_frames).status == "degraded"
 
 
 def test_status_degraded_by_old_prices(
@@ -264,8 +282,6 @@ def test_an_empty_lake_is_blocked_and_still_makes_a_page(make: Callable[..., Rep
 def test_any_missing_table_leaves_a_page(
     make: Callable[..., Report], fake_lake_frames: Frames, missing: str
 ) -> None:
-    from wealthos_pipeline.reporting import page
-
     frames = {t: f for t, f in fake_lake_frames.items() if t != missing}
     built = page.build(make(frames), frozenset())
     assert len(built.sections) == 8

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wealthos_pipeline.reporting import Report, collect, export, page
+from wealthos_pipeline.reporting import Report, charts, collect, export, page
 from wealthos_pipeline.reporting.blocks import Table
 from wealthos_pipeline.reporting.page_mandates import _attribution
 from wealthos_pipeline.reporting.report import Attribution, MandateReport
@@ -120,8 +120,11 @@ def test_names_and_words_from_outside_are_escaped(rendered: export.Rendered) -> 
 
 
 def test_a_script_in_any_table_stays_text(
-    make: Callable[[Frames], Report], fake_lake_frames: Frames
+    make: Callable[[Frames], Report],
+    fake_lake_frames: Frames,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(charts, "draw", lambda report: {})  # pictures hold no markup
     evil = "<script>alert(1)</script>"
     swaps = {
         "portfolio.trades": ("reason",),

@@ -50,6 +50,11 @@ def kupiec_p(exceptions: int, n: int, level: float) -> float | None:
     return kupiec(exceptions, n, 1.0 - level).p_value if n else None
 
 
+def plain_title(title: str) -> str:
+    """A factor's title without the unit in brackets at its end."""
+    return title.rpartition(" [")[0] if title.endswith("]") and " [" in title else title
+
+
 def signed(value: float, digits: int) -> str:
     """``value`` with its sign, a true minus, and no sign on what rounds to zero."""
     text = f"{value:+.{digits}f}"

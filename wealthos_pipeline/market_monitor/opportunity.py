@@ -11,7 +11,7 @@ import polars as pl
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.market_monitor.evidence import Mean, mean_with_overlap, signed
+from wealthos_pipeline.market_monitor.evidence import Mean, mean_with_overlap, plain_title, signed
 
 STRONG = 0.5
 """A factor speaks for or against a name from half a cross-sectional standard deviation on."""
@@ -104,10 +104,12 @@ def _speaks(scores: pl.DataFrame, defined: dict[str, Factor]) -> dict[str, str]:
     for name, row in zip(scores["instrument_id"], table, strict=True):
         order = np.argsort(-row, kind="stable")
         good = [
-            f"{defined[names[i]].title} {signed(row[i], 1)}" for i in order[:2] if row[i] >= STRONG
+            f"{plain_title(defined[names[i]].title)} {signed(row[i], 1)}"
+            for i in order[:2]
+            if row[i] >= STRONG
         ]
         bad = [
-            f"{defined[names[i]].title} {signed(row[i], 1)}"
+            f"{plain_title(defined[names[i]].title)} {signed(row[i], 1)}"
             for i in order[::-1][:2]
             if row[i] <= -STRONG
         ]

@@ -20,7 +20,7 @@ GONE: Final = 25
 """An instrument without a bar for longer is taken as delisted and no longer reported."""
 
 ENDED: Final = 252
-"""A series without a value for longer has ended at its source."""
+"""A series without a value for longer has ended at its source: no news, the report lists it."""
 
 
 def drawdown(state: State, rule: Rule) -> Iterator[Finding]:
@@ -177,14 +177,9 @@ def stale_series(state: State, rule: Rule) -> Iterator[Finding]:
     rows = rows.sort("series", "date").unique("series", keep="last").sort("series")
     for name, day, frequency in rows.select("series", "date", "frequency").iter_rows():
         age = now - state.calendar.slot(day)
-        if age <= STALE_SERIES.get(frequency, 5):
-            continue
-        words = (
-            f"{name}: the source's last value is of {day}; the series has ended."
-            if age > ENDED
-            else f"{name}: no new value since {day}, {age} sessions."
-        )
-        yield Finding(name, 1.0 if age > ENDED else 2.0, float(age), words)
+        if STALE_SERIES.get(frequency, 5) < age <= ENDED:
+            words = f"{name}: no new value since {day}, {age} sessions."
+            yield Finding(name, float(age), float(age), words)
 
 
 def coverage_drop(state: State, rule: Rule) -> Iterator[Finding]:
@@ -295,9 +290,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("factor_decay", "Factor has decayed", ((0.75, "info"),), factor_decay),
     Rule("regime_change", "Regime change", ((1.0, "info"), (2.0, "warning")), regime_change),
     Rule("stale_instrument", "Instrument without bars", ((5.0, "warning"),), stale_instrument, 5.0),
-    Rule(
-        "stale_series", "Series without new values", ((1.0, "info"), (2.0, "warning")), stale_series
-    ),
+    Rule("stale_series", "Series without new values", ((1.0, "warning"),), stale_series),
     Rule(
         "coverage_drop",
         "Fewer rows than usual",

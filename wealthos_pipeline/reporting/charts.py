@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
-from wealthos_pipeline.reporting.report import Report
+from wealthos_pipeline.reporting.report import MandateReport, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +87,17 @@ def _figure(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[
     return figure, [a for line in axes for a in line]
 
 
+def judged(report: Report) -> list[str]:
+    """Mandates with a track record and VaR outcomes."""
+    have = set(report.series.outcomes["mandate"])
+    return [m.name for m in report.mandates if m.track is not None and m.name in have]
+
+
+def invested(report: Report) -> list[MandateReport]:
+    """Mandates whose target portfolio is more than cash."""
+    return [m for m in report.mandates if any(c.weight for c in m.contributions)]
+
+
 def _x(days: pl.Series) -> np.ndarray:
     return days.to_numpy().astype("datetime64[D]")
 
@@ -135,7 +146,7 @@ def _nav(report: Report) -> Figure | None:
 
 def _var(report: Report) -> Figure | None:
     rows = report.series.outcomes
-    mine = [m.name for m in report.mandates if (rows["mandate"] == m.name).any()]
+    mine = judged(report)
     if not mine:
         return None
     figure, axes = _figure(0.35 + 1.45 * len(mine), len(mine), sharex=True)
@@ -158,7 +169,7 @@ def _var(report: Report) -> Figure | None:
 
 
 def _risk(report: Report) -> Figure | None:
-    held = [m for m in report.mandates if m.contributions]
+    held = invested(report)
     if not held:
         return None
     figure, axes = _figure(0.35 + 2.05 * len(held), len(held))
@@ -181,6 +192,8 @@ def _ic(report: Report) -> Figure | None:
     rows = [s for s in (*report.models, *report.factors) if s.all.detectable]
     if not rows:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     models = [s for s in report.models if s.all.detectable]
     rest = sorted(
         (s for s in report.factors if s.all.detectable), key=lambda s: -abs(s.all.t or 0.0)
@@ -198,14 +211,19 @@ def _ic(report: Report) -> Figure | None:
         axis.plot(mean[pick], place[pick], "o", color=ACCENT, markerfacecolor=face, markersize=4.5)
     axis.axvline(0, color=MUTED, linewidth=0.7)
     axis.set_yticks(place, [_short(s.title) for s in rows])
+    axis.tick_params(axis="y", labelsize=7.5)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axis.grid(axis="y", visible=False)
-    axis.set_title("Mean rank IC (dots) and what this panel can detect (bars)")
+    figure.suptitle(
+        "Mean rank IC (dots) and what this panel can detect (bars)",
+        x=0.02, ha="left", fontsize=9, fontweight="bold",
+    )  # fmt: skip
     axis.xaxis.set_major_formatter(lambda v, _: f"{v:+.2f}".replace("-", "−") if v else "0")
     axis.set_ylim(place[-1] - 0.8, place[0] + 0.8)
     return figure
 
 
-def _short(text: str, length: int = 38) -> str:
+def _short(text: str, length: int = 44) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 

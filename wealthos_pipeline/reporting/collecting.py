@@ -21,8 +21,9 @@ from wealthos_pipeline.utils.config import Settings
 if TYPE_CHECKING:
     from wealthos_pipeline.data.sources.base import SourceInfo
 
-DATA_ALERTS = frozenset({"coverage_drop", "quarantine", "check_failed", "stale_instrument"})
-"""Alerts about the data themselves: from ``warning`` on they make a report degraded."""
+DATA_ALERTS = frozenset({"coverage_drop", "quarantine", "stale_instrument", "stale_series"})
+"""Alerts that the data are not what they were: from ``warning`` on they make a report degraded.
+A failed check that does not block is an alert and no more."""
 
 
 def collect(

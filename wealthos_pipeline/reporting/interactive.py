@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from wealthos_pipeline.reporting.charts import ACCENT, ALARM, FILL, INK, LINES, MUTED, RULE
+from wealthos_pipeline.reporting.charts import (
+    ACCENT,
+    ALARM,
+    FILL,
+    INK,
+    LINES,
+    MUTED,
+    RULE,
+    invested,
+    judged,
+)
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import Report
 
@@ -120,7 +130,7 @@ def _nav(report: Report) -> Figure | None:
 
 def _var(report: Report) -> Figure | None:
     rows = report.series.outcomes
-    mine = [m.name for m in report.mandates if (rows["mandate"] == m.name).any()]
+    mine = judged(report)
     if not mine:
         return None
     data: list[Figure] = []
@@ -194,7 +204,7 @@ def _crises(first: Any, last: Any) -> list[Figure]:
 
 
 def _risk(report: Report) -> Figure | None:
-    held = [m for m in report.mandates if m.contributions]
+    held = invested(report)
     if not held:
         return None
     data: list[Figure] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from wealthos_pipeline.reporting import page_health, page_mandates, page_market
 from wealthos_pipeline.reporting.blocks import (
     Block,
@@ -59,7 +61,7 @@ def build(report: Report, charts: frozenset[str]) -> Page:
     loud = sum(a.severity != "info" for a in report.alerts)
     return Page(
         title=f"Morning note {day(report.date)}",
-        subtitle=f"{report.source.title} · data as of {day(report.as_of)} · run {report.run_id}",
+        subtitle=f"{report.source.title} · data as of {day(report.as_of)} · run {report.run}",
         preheader=f"{status}. {count(loud, 'alert')} to look at, "
         f"{count(sum(len(p.trades) for p in report.proposals), 'trade')} proposed. "
         f"Data as of {day(report.as_of)}.",
@@ -76,7 +78,7 @@ def _status(report: Report) -> tuple[Block, ...]:
         Figures(
             (
                 ("Status", report.status.capitalize(), _status_words(report), tones[report.status]),
-                ("Data as of", day(report.as_of), f"run {report.run_id}", ""),
+                ("Data as of", day(report.as_of), f"run {report.run}", ""),
                 (
                     "Alerts",
                     f"{by['critical']} / {by['warning']} / {by['info']}",
@@ -116,7 +118,9 @@ def _status(report: Report) -> tuple[Block, ...]:
 
 def _status_words(report: Report) -> str:
     if report.status == "complete":
-        return "all data checks passed" if report.health.checks else "no checks on record"
+        passed = sum(ok for _, ok, _, _ in report.health.checks)
+        total = sum(n for _, _, n, _ in report.health.checks)
+        return f"{passed} of {total} data checks passed" if total else "no checks on record"
     return count(len(report.reasons), "reason") + " below"
 
 
@@ -193,7 +197,10 @@ def _changes(report: Report) -> tuple[Block, ...]:
         return tuple(blocks)
     if c.targets:
         title = "Target weights that moved most"
-        turned = ", ".join(f"{o} {percent(v)}" for o, v in sorted((c.turnover or {}).items()))
+        moved = {m.owner for m in c.targets}
+        turned = ", ".join(
+            f"{o} {percent(v)}" for o, v in sorted((c.turnover or {}).items()) if o in moved
+        )
         blocks.append(
             _moves(
                 report, c.targets, title, "Mandate", 100, "% of NAV", f"One-way change: {turned}."
@@ -277,7 +284,11 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
         out.append(Text(sentence(p.message), "muted"))
     if not p.trades:
         return [*out, Text("Nothing to trade: no change is worth its cost.")]
-    ic = "" if p.ic is None else f", shrunk IC behind the alphas {number(p.ic, 3, sign=True)}"
+    ic = (
+        ""
+        if p.ic is None or " IC " in p.message
+        else f", shrunk IC behind the alphas {number(p.ic, 3, sign=True)}"
+    )
     out.append(
         Text(
             f"{count(len(p.trades), 'trade')}, {money(p.traded, p.currency)} in all, one-way turnover "
@@ -292,7 +303,7 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
                     SIDES.get(t.side, t.side),
                     f"{report.label(t.instrument)}  {percent(t.weight_before)} → {percent(t.weight)}",
                     f"{money(abs(t.value), p.currency)}, cost {money(t.cost, p.currency)}. "
-                    + sentence(t.reason),
+                    + sentence(_why(t)),
                 )
                 for t in top
             )
@@ -301,6 +312,11 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
     if rest:
         out.append(_rest(report, p, rest))
     return out
+
+
+def _why(trade: TradeLine) -> str:
+    """The reason without the side and the weights, which already stand before it."""
+    return re.sub(rf"^{re.escape(trade.side)} [^:]*→[^:]*: ", "", trade.reason)
 
 
 def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
@@ -324,7 +340,7 @@ def _rest(report: Report, p: Proposal, rest: tuple[TradeLine, ...]) -> Table:
                 number(t.value, 0, sign=True),
                 number(t.units, 0, sign=True),
                 number(t.cost, 0),
-                sentence(t.reason),
+                sentence(_why(t)),
             )
             for t in rest
         ),

@@ -70,7 +70,7 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
                 "before (line); exceptions are marked. Shaded: 2008 and 2020.",
             )
         )
-    held = [m for m in known if m.contributions]
+    held = [m for m in known if any(c.weight for c in m.contributions)]
     if held:
         out.append(Heading("Where the risk comes from"))
         if "risk" in charts:
@@ -175,7 +175,7 @@ def _exceptions(part: Sequence[MandateReport]) -> Table:
             if e is None:
                 row.append(Cell("–", "muted"))
                 continue
-            p = "–" if e.p is None else number(e.p, 3 if e.p < 0.1 else 2)
+            p = "–" if e.p is None else _p(e.p)
             row.append(
                 Cell(
                     f"{e.observed}\u00a0/\u00a0{number(e.expected, 1)} (p\u00a0{p})",
@@ -190,6 +190,10 @@ def _exceptions(part: Sequence[MandateReport]) -> Table:
         note="p: Kupiec's test that the number is right; below 0.05 the forecast was wrong more often "
         "(or less) than it said. Results of the frozen holdings of each forecast.",
     )
+
+
+def _p(value: float) -> str:
+    return "<\u00a00.001" if value < 0.001 else number(value, 3 if value < 0.1 else 2)
 
 
 def _contributions(report: Report, m: MandateReport) -> Table:

@@ -78,8 +78,8 @@ def market(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
     out.append(Heading("Ranked by the models", f"scores of {day(m.opportunities_at)}"))
     if m.opportunities:
         shared = _shared([p.note for p in m.opportunities])
-        if shared:
-            out.append(Text(shared))
+        lead = "Factor scores are in standard deviations, + where the factor's direction is met."
+        out.append(Text(f"{lead} {shared}".strip()))
         out.append(
             Items(
                 tuple(

@@ -300,6 +300,11 @@ class Report:
     series: Series
     notes: tuple[str, ...] = ()
 
+    @property
+    def run(self) -> str:
+        """The run's id, shortened for headings."""
+        return self.run_id.split("-")[0] if len(self.run_id) > 24 else self.run_id
+
     def label(self, instrument: str) -> str:
         """The symbol of an instrument; its id where there is none."""
         return self.labels.get(instrument, instrument)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from wealthos_pipeline.core.factor import Factor
-from wealthos_pipeline.market_monitor.evidence import mean_with_overlap
+from wealthos_pipeline.market_monitor.evidence import mean_with_overlap, plain_title
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.report import Skill
 from wealthos_pipeline.utils.config import Settings
@@ -57,7 +57,7 @@ def factors(lens: Lens, defined: Sequence[Factor], settings: Settings) -> tuple[
         horizon = settings.models.horizon if settings.models.horizon in horizons else horizons[-1]
         mine = every.filter((pl.col("universe") == universe) & (pl.col("horizon") == horizon))
         factor = known.get(name)
-        title = factor.title if factor else name
+        title = plain_title(factor.title) if factor else name
         out.append(_skill(name, title, mine, horizon, factor.direction if factor else 1, ""))
     return tuple(sorted(out, key=lambda s: (-(s.all.mean or 0.0), s.name)))
 
