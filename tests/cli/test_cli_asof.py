@@ -53,15 +53,22 @@ def test_the_graph_runs_on_a_scratch_root_at_that_evening(
     calendar: TradingCalendar,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("WEALTHOS_MAIL__HOST", "mail.example")
     settings = load_settings(root=tmp_path / "data", reports=tmp_path / "reports")
     lake = filled(settings.root, synthetic_raw, calendar, datetime(2030, 1, 1, tzinfo=UTC))
     before = {t: lake.version(t) for t in lake.tables()}
     asked = []
 
     def execute(
-        job: str, then: Settings, overrides: dict, display: StageDisplay, *, now: datetime
+        job: str,
+        then: Settings,
+        overrides: dict,
+        display: StageDisplay,
+        *,
+        now: datetime,
+        run_id: str,
     ) -> Executed:
-        asked.append((job, now, Path(then.root)))
+        asked.append((job, now, Path(then.root), then.mail.host, run_id))
         page = Path(then.reports) / now.date().isoformat() / "report.html"
         page.parent.mkdir(parents=True)
         page.write_text("as it looked")
@@ -69,7 +76,10 @@ def test_the_graph_runs_on_a_scratch_root_at_that_evening(
 
     monkeypatch.setattr("wealthos_pipeline.cli.execution.execute", execute)
     path = asof.rebuild(settings, T.date(), quiet=True)
-    ((job, now, root),) = asked
+    asof.rebuild(settings, T.date(), quiet=True)
+    (job, now, root, host, run_id), again = asked
+    assert host is None, "a page of the past is sent to nobody"
+    assert run_id == again[-1], "the same page has the same run id"
     assert (job, now) == ("from_raw", calendar.known_at(T.date()))
     assert root != settings.root
     assert path == tmp_path / "reports" / "asof" / "2018-06-01" / "report.html"

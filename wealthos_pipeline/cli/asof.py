@@ -8,6 +8,7 @@ made.
 from __future__ import annotations
 
 import shutil
+import uuid
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +57,10 @@ def rebuild(settings: Settings, as_of: date, *, quiet: bool = False) -> Path:
             )
         overrides = settings.model_dump(mode="json", exclude={"mail"}, exclude_unset=True)
         overrides |= {"root": str(scratch), "reports": str(scratch / "reports")}
+        # a page of the past goes to nobody
+        overrides["mail"] = {"host": None}
         then = load_settings(**overrides)
-        execute(JOB, then, overrides, display, now=now)
+        execute(JOB, then, overrides, display, now=now, run_id=name_of(as_of, then))
     made = latest_report(then.reports)
     if made is None:
         raise NoManifestError(f"the rebuilt run made no report for {as_of}; see {scratch}")
@@ -65,6 +68,11 @@ def rebuild(settings: Settings, as_of: date, *, quiet: bool = False) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(made.parent, place)
     return place / made.name
+
+
+def name_of(as_of: date, settings: Settings) -> str:
+    """The run's id: the same for the same day and settings, so that the same page comes out."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"wealthos as of {as_of} {settings.config_hash}"))
 
 
 def copy_known(

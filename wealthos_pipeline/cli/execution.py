@@ -82,6 +82,7 @@ def execute(
     now: datetime | None = None,
     full: bool = False,
     from_date: date | None = None,
+    run_id: str | None = None,
 ) -> Executed:
     """Execute ``job`` to its end; whatever a stage raised is raised here as it was.
 
@@ -115,7 +116,7 @@ def execute(
         "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
     }
     display.say("starting", stages=len(definition.nodes))
-    run_id = str(uuid.uuid4())
+    run_id = run_id or str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance:
         try:
             definition.execute_in_process(

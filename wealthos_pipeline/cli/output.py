@@ -193,7 +193,7 @@ def _aligned(
         max([len(c), *(len(row[i]) for row in rows)]) if rows else len(c)
         for i, c in enumerate(columns)
     ]
-    lines = [title] if title else []
+    lines = ["", title] if title else []
     for row in (columns, *rows):
         cells = (
             v.rjust(w) if c in right else v.ljust(w)
