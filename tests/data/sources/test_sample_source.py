@@ -109,7 +109,7 @@ def test_a_request_is_cut_to_its_dates(calendar):
 
 def test_licence_provenance_biases_and_gaps_are_told():
     info = sources.get(SourceSettings()).info()
-    assert "BSD-3-Clause" in info.licence
+    assert "BSD 3-Clause" in info.licence
     assert "NCSA" in info.licence
     assert {b.name for b in info.biases} >= {"survivorship", "back_adjustment", "price_index"}
     assert any(b.title == "20 survivors chosen in hindsight" for b in info.biases)

@@ -10,7 +10,7 @@ import gzip
 import io
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, metadata, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,8 +76,8 @@ class SampleSource:
         return SourceInfo(
             name=NAME,
             title="Sample: 20 US stocks 1990–2022 and market series, from installed packages",
-            licence="skfolio: BSD-3-Clause; arch: NCSA. The packages give the files for tests and "
-            "examples only, not for trading.",
+            licence=f"skfolio: {_licence('skfolio')}; arch: {_licence('arch')}. The packages give "
+            "the files for tests and examples only, not for trading.",
             provenance=f"skfolio {_version('skfolio')} (sp500_dataset, sp500_index, factors_dataset) "
             f"and arch {_version('arch')} (nasdaq, vix, wti, default, frenchdata); sectors: GICS "
             "as publicly known in 2022, written down in this program.",
@@ -251,3 +251,15 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "?"
+
+
+def _licence(package: str) -> str:
+    """What the package's own metadata say, first line."""
+    try:
+        about = metadata(package)
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+    for field in ("License-Expression", "License"):
+        if field in about:
+            return str(about[field]).strip().splitlines()[0]
+    return "not stated"
