@@ -33,6 +33,9 @@ FRESH = dg.FreshnessPolicy.cron(
 )
 """Made between the close and 19:30 New York time on weekdays."""
 
+CONTEXT = 5
+"""Sessions before the first new one that checks of growth and completeness compare with."""
+
 _LOG = get_logger("stage")
 
 
@@ -151,8 +154,13 @@ class Stage:
         for table in self.checked:
             if table in frames:
                 contract = session.lake.contract(table)
+                before = work.start and session.calendar.offset(work.start, -1)
                 checks = validation.validate(
-                    contract, frames[table], run_id=session.run.run_id, now=session.now
+                    contract,
+                    frames[table],
+                    run_id=session.run.run_id,
+                    now=session.now,
+                    context=work.read(table, back=CONTEXT, end=before) if before else None,
                 )
                 session.checks.append(checks)
                 yield from _check_results(contract, checks)
