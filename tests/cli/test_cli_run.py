@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def test_flags_reach_the_session(call, tmp_path: Path) -> None:
     panel.write_text("date,A\n")
     said = call(
         "run", "--path", panel, "--start", "2010-01-04", "--now", "2020-03-02T21:45:00+00:00",
-        "--full", "--root", tmp_path / "data", "--json",
+        "--full", "--from", "2019-12-02", "--root", tmp_path / "data", "--json",
     )  # fmt: skip
     assert said.code == 0, said.err
     overrides = GIVEN["overrides"]
@@ -96,6 +97,7 @@ def test_flags_reach_the_session(call, tmp_path: Path) -> None:
     assert overrides["time"] == {"start": "2010-01-04"}
     assert overrides["root"] == str(tmp_path / "data")
     assert (GIVEN["now"], GIVEN["full"]) == ("2020-03-02T21:45:00+00:00", True)
+    assert GIVEN["from_date"] == "2019-12-02"
     assert said.json["run_id"] == "run-0"
     assert said.json["places"]["warehouse"].endswith("wealthos.duckdb")
 
@@ -108,6 +110,34 @@ def test_the_run_is_in_the_history_of_the_ui(call, tmp_path: Path) -> None:
     assert run.run_id == GIVEN["run_id"]
     assert (run.job_name, run.status) == ("daily", dg.DagsterRunStatus.SUCCESS)
     assert "enabled: false" in (home / "dagster.yaml").read_text()
+    lines = (tmp_path / "data" / "logs" / f"{run.run_id}.jsonl").read_text().splitlines()
+    said = [json.loads(line) for line in lines]
+    assert [(s["message"], s["stage"]) for s in said] == [
+        ("started", "prices"),
+        ("finished", "prices"),
+    ]
+    assert (said[1]["rows"], said[1]["run_id"]) == (150, run.run_id)
+    assert logging.getLogger("wealthos").handlers == []
+
+
+def test_runs_whose_process_is_gone_are_closed(tmp_path: Path) -> None:
+    from wealthos_pipeline.cli.execution import TAGS, close_dead_runs
+
+    root = tmp_path / "data"
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = sys.modules["wealthos_pipeline.definitions"].defs.resolve_job_def("daily")
+        dead, alive, of_the_ui = (
+            instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=tags)
+            for tags in (TAGS, TAGS, {})
+        )
+        root.mkdir()
+        holder = {"run_id": alive.run_id, "pid": os.getpid(), "host": "h", "user": "u"}
+        (root / ".lock").write_text(json.dumps(holder))
+        close_dead_runs(instance, root)
+        found = [instance.get_run_by_id(r.run_id) for r in (dead, alive, of_the_ui)]
+        states = [r.status for r in found if r is not None]
+    started = dg.DagsterRunStatus.STARTED
+    assert states == [dg.DagsterRunStatus.FAILURE, started, started]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +176,7 @@ def test_bad_input_is_refused_before_anything_is_loaded(call, tmp_path: Path) ->
     assert "needs a panel" in call("run", "--source", "files", "--root", root).err
     assert "not a date" in call("run", "--start", "soon", "--root", root).err
     assert "not a date or an instant" in call("run", "--now", "soon", "--root", root).err
+    assert "--from" in call("run", "--job", "backfill", "--root", root).err
     assert not root.exists()
 
 

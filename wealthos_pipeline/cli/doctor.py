@@ -92,22 +92,13 @@ def _lake(settings: Settings) -> list[Check]:
 
 
 def _lock(root: Path) -> Check:
-    """Who writes here now. Looks without locking, so that it can never turn a run away."""
-    import json
-    import os
-
+    from wealthos_pipeline.cli.holder import writing
     from wealthos_pipeline.data.storage.lock import LOCK_FILE, holder
     from wealthos_pipeline.utils.doctor import Check
 
-    path = root / LOCK_FILE
-    text = path.read_text("utf-8") if path.exists() else ""
-    try:
-        os.kill(int(json.loads(text)["pid"]), 0)
-    except PermissionError:
-        pass  # alive, and another person's
-    except (ValueError, KeyError, ProcessLookupError):
+    if writing(root) is None:
         return Check("lock", "ok", "free")
-    return Check("lock", "warn", f"held by {holder(path)}", "wait until it has ended")
+    return Check("lock", "warn", f"held by {holder(root / LOCK_FILE)}", "wait until it has ended")
 
 
 def _warehouse(settings: Settings, run_id: str) -> Check:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.cli.progress import StageDisplay
 from wealthos_pipeline.core.errors import ConfigError, StorageError, WealthOSError
+from wealthos_pipeline.utils.logging import get_logger, log_to_file
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from wealthos_pipeline.utils.config import Settings
 
 _DAGSTER_YAML = """\
@@ -26,6 +30,10 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
+
+
+TAGS = {"wealthos/started_by": "command line"}
+"""What tells a run of this command from one of the UI."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +125,14 @@ def execute(
     }
     display.say("starting", stages=len(definition.nodes))
     run_id = run_id or str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, logged(Path(settings.root), run_id):
+        close_dead_runs(instance, Path(settings.root))
         try:
             definition.execute_in_process(
                 run_config=run_config,
                 instance=instance,
                 run_id=run_id,
-                tags={"wealthos/started_by": "command line"},
+                tags=TAGS,
                 raise_on_error=True,
             )
         except dg.DagsterExecutionInterruptedError:
@@ -131,6 +140,33 @@ def execute(
         except dg.DagsterError as error:
             raise original(error) from error
     return Executed(job, run_id, tuple(display.done))
+
+
+@contextmanager
+def logged(root: Path, run_id: str) -> Iterator[None]:
+    """Write what the library logs as JSON lines to ``<root>/logs/<run_id>.jsonl``."""
+    handler = log_to_file(root / "logs", run_id)
+    try:
+        yield
+    finally:
+        get_logger().removeHandler(handler)
+        handler.close()
+
+
+def close_dead_runs(instance: dg.DagsterInstance, root: Path) -> None:
+    """Mark runs of this command as failed whose process is gone: killed, or the machine went down.
+
+    One root has one writer, so a run that is shown as under way and does not hold the lock is dead.
+    """
+    import dagster as dg
+
+    from wealthos_pipeline.cli.holder import writing
+
+    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags=TAGS)
+    alive = writing(root)
+    for run in instance.get_runs(filters=under_way):
+        if run.run_id != alive:
+            instance.report_run_failed(run, "the process was killed before the run had ended")
 
 
 def original(error: BaseException) -> BaseException:

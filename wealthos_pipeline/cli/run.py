@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +39,9 @@ def run(
     now: Annotated[
         str | None, typer.Option("--now", help="Pretend that it is this instant (ISO, UTC).")
     ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Recompute from this session on, changed or not.")
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Recompute everything, not only what is missing.")
     ] = False,
@@ -51,6 +54,7 @@ def run(
     run becomes visible at its very end.
     """
     from wealthos_pipeline.cli.published import calendar, day, instant
+    from wealthos_pipeline.core.errors import ConfigError
 
     if path is not None and source is None:
         source = "files"
@@ -71,7 +75,12 @@ def run(
     settings = load_settings(**overrides)
     at = None if now is None else instant(now, calendar(settings))
     _refuse_missing(settings)
-    summary = perform(job, settings, overrides, now=at, full=full, quiet=as_json)
+    since = day(from_, "--from")
+    if job == "backfill" and since is None and not full:
+        raise ConfigError(
+            "a backfill needs to know from when on: add --from 2020-01-02, or --full."
+        )
+    summary = perform(job, settings, overrides, now=at, full=full, from_date=since, quiet=as_json)
     if as_json:
         from wealthos_pipeline.cli.output import emit
 
@@ -85,6 +94,7 @@ def perform(
     *,
     now: datetime | None,
     full: bool,
+    from_date: date | None,
     quiet: bool,
 ) -> dict[str, Any]:
     """Execute ``job`` with progress, print what was made, and return it."""
@@ -98,7 +108,7 @@ def perform(
     with StageDisplay(
         f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet
     ) as d:
-        execute(job, settings, overrides, d, now=now, full=full)
+        execute(job, settings, overrides, d, now=now, full=full, from_date=from_date)
     summary = collect(settings, job=job, seconds=time.monotonic() - begun)
     if not quiet:
         show(summary)

@@ -16,7 +16,8 @@ def get_logger(name: str = "") -> logging.Logger:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, run_id and stage when set."""
+    """One JSON object a line: time, level, logger, message, run_id; stage, rows, seconds and note
+    when set."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__()
@@ -30,9 +31,10 @@ class JsonLines(logging.Formatter):
             "run_id": self.run_id,
             "message": record.getMessage(),
         }
-        stage = getattr(record, "stage", None)
-        if stage:
-            body["stage"] = stage
+        for name in ("stage", "rows", "seconds", "note"):
+            value = getattr(record, name, None)
+            if value not in (None, ""):
+                body[name] = value
         if record.exc_info:
             body["exception"] = self.formatException(record.exc_info)
         return json.dumps(body, ensure_ascii=False)
