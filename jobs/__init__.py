@@ -6,7 +6,9 @@ import dagster as dg
 
 from assets._shared.stage import asset_key
 
-RAW = ("raw.prices", "raw.series", "raw.instruments", "raw.membership", "raw.rejected")
+RAW = (
+    "raw.prices", "raw.series", "raw.instruments", "raw.membership", "raw.rejected", "meta.failures",
+)  # fmt: skip
 
 EVERYTHING = dg.AssetSelection.all()
 
