@@ -12,7 +12,7 @@ from portfolio_market import Market
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.portfolio import Costs, Mandate
-from wealthos_pipeline.portfolio import backtest, optimization
+from wealthos_pipeline.portfolio import backtest, conic
 from wealthos_pipeline.portfolio.backtest import Backtest, State
 
 TABLES = ("targets", "solves", "trades", "positions", "nav")
@@ -294,7 +294,7 @@ def test_an_impossible_mandate_holds_its_cash_and_says_why(market: Market, core:
 def test_a_solver_that_crashes_holds_positions_and_the_run_goes_on(
     market: Market, core: Mandate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    solve, calls = optimization.run_clarabel, []
+    solve, calls = conic.run_clarabel, []
 
     def fails_once(*args: Any) -> Any:
         calls.append(1)
@@ -302,7 +302,7 @@ def test_a_solver_that_crashes_holds_positions_and_the_run_goes_on(
             raise RuntimeError("the factorisation broke down")
         return solve(*args)
 
-    monkeypatch.setattr(optimization, "run_clarabel", fails_once)
+    monkeypatch.setattr(conic, "run_clarabel", fails_once)
     run = market.run(core, end=date(2017, 12, 29))
     assert run.solves["status"].to_list()[:6] == ["optimal"] * 3 + ["failed"] + ["optimal"] * 2
     message = run.solves["message"][3]

@@ -93,12 +93,12 @@ def test_a_turnover_cap_that_does_not_reach_the_sector_floor() -> None:
 def test_too_few_names_for_the_largest_weight_needs_no_solver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from wealthos_pipeline.portfolio import optimization
+    from wealthos_pipeline.portfolio import conic
 
     def never(*_: object) -> None:
         raise AssertionError("a solver was called")
 
-    monkeypatch.setattr(optimization, "run_clarabel", never)
+    monkeypatch.setattr(conic, "run_clarabel", never)
     found = optimise(problem(n=3))
     assert found.status == "infeasible"
     assert enough(found, "Weights must sum to 100 %, but 3 names") == pytest.approx(0.45)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.portfolio import optimization
+from wealthos_pipeline.portfolio import conic
 from wealthos_pipeline.portfolio.optimization import Group, Problem, optimise
 
 ORACLE = (
@@ -247,7 +247,7 @@ def test_a_crash_of_the_solver_is_a_failed_answer(
     def crash(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(optimization, "run_clarabel", crash)
+    monkeypatch.setattr(conic, "run_clarabel", crash)
     p = rich(seed=0)
     found = optimise(p)
     assert found.status == "failed"
@@ -258,13 +258,13 @@ def test_a_crash_of_the_solver_is_a_failed_answer(
 def test_an_answer_that_breaks_a_constraint_is_not_handed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    solve = optimization.run_clarabel
+    solve = conic.run_clarabel
 
     def stalls(*args: Any) -> Any:
         answer = solve(*args)
         return replace(answer, status="MaxIterations", x=answer.x + 0.01)
 
-    monkeypatch.setattr(optimization, "run_clarabel", stalls)
+    monkeypatch.setattr(conic, "run_clarabel", stalls)
     found = optimise(rich(seed=0))
     assert found.status == "failed"
     assert "MaxIterations" in found.message

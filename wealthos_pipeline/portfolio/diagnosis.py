@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from wealthos_pipeline.portfolio import conic
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem
 
 TOLERANCE = 1e-7
@@ -32,7 +32,7 @@ class Limit:
     words: str
     value: float
     sign: float  # relaxed value = value + sign × slack
-    rows: Any = None
+    rows: conic.Entries | None = None
     right: Floats | None = None
 
 
@@ -122,7 +122,9 @@ def _contradictory(p: Problem, limits: list[Limit], keys: list[str]) -> bool:
 
 def _met(p: Problem, limit: Limit, w: Floats) -> bool:
     if limit.rows is not None and limit.right is not None:
-        return bool((limit.rows @ w <= limit.right + TOLERANCE).all())
+        used = limit.rows.value * w[limit.rows.column]
+        total = np.bincount(limit.rows.row, weights=used, minlength=len(limit.right))
+        return bool((total <= limit.right + TOLERANCE).all())
     if limit.key == "turnover":
         return 0.5 * float(np.abs(w - p.w0)[p.free].sum()) <= limit.value + TOLERANCE
     return p.volatility(w) <= limit.value + TOLERANCE
@@ -141,10 +143,7 @@ def _sentence(limit: Limit, alone: _Elastic | None) -> str:
 
 def _limits(p: Problem) -> list[Limit]:
     """Every limit, in the order in which the deletion filter tries to do without it."""
-    from scipy import sparse
-
-    n = len(p.ids)
-    free, eye = p.free, sparse.identity(n, format="csr")
+    n, free = len(p.ids), p.free
     out: list[Limit] = []
     if p.max_turnover is not None:
         text = f"Turnover of at most {percent(p.max_turnover)}"
@@ -152,39 +151,48 @@ def _limits(p: Problem) -> list[Limit]:
     lo = np.where(free, p.lower, np.minimum(p.lower, np.nan_to_num(p.fixed)))
     hi = np.where(free, p.upper, np.maximum(p.upper, np.nan_to_num(p.fixed)))
     top = float(p.upper[free].max(initial=0.0))
-    out.append(Limit("upper", f"At most {_range(p.upper[free])} a name", top, 1.0, eye, hi))
+    out.append(
+        Limit(
+            "upper", f"At most {_range(p.upper[free])} a name", top, 1.0, conic.diagonal(1.0, n), hi
+        )
+    )
     capped = [g for g in p.groups if g.kind == "sector_cap" and g.upper is not None]
     if capped:
         cap = float(capped[0].upper or 0.0)
-        rows = sparse.csr_matrix(np.array([g.members for g in capped], dtype=float))
+        rows = conic.dense(np.array([g.members for g in capped], dtype=float))
         right = np.array([g.upper for g in capped], dtype=float)
         out.append(Limit("sectors", f"At most {percent(cap)} a sector", cap, 1.0, rows, right))
     for g in p.groups:
-        member = sparse.csr_matrix(g.members.astype(float)[None, :])
+        member = g.members.astype(float)
         if g.kind == "group" and g.upper is not None:
             text = f"{_capital(g.name)}: at most {percent(g.upper)}"
-            out.append(Limit(f"max {g.name}", text, g.upper, 1.0, member, np.array([g.upper])))
+            rows, right = conic.dense(member), np.array([g.upper])
+            out.append(Limit(f"max {g.name}", text, g.upper, 1.0, rows, right))
         if g.kind == "group" and g.lower is not None:
             text = f"{_capital(g.name)}: at least {percent(g.lower)}"
-            out.append(Limit(f"min {g.name}", text, g.lower, -1.0, -member, np.array([-g.lower])))
+            rows, right = conic.dense(-member), np.array([-g.lower])
+            out.append(Limit(f"min {g.name}", text, g.lower, -1.0, rows, right))
     floors = p.lower[free]
     long_only = bool(len(floors)) and bool((floors == 0).all())
     words = "Long only, no weight below 0 %" if long_only else f"At least {_range(floors)} a name"
-    out.append(Limit("lower", words, float(floors.min(initial=0.0)), -1.0, -eye, -lo))
+    out.append(
+        Limit("lower", words, float(floors.min(initial=0.0)), -1.0, conic.diagonal(-1.0, n), -lo)
+    )
     if not free.all():
-        pick = eye[~free]
-        fixed = p.fixed[~free]
+        where, fixed = np.flatnonzero(~free), p.fixed[~free]
         text = " ".join(_frozen(p)).rstrip(".")
-        rows, right = sparse.vstack([pick, -pick]), np.concatenate([fixed, -fixed])
-        out.append(Limit("fixed", text, 0.0, 0.0, rows, right))
-    ones = sparse.csr_matrix(np.ones((1, n)))
+        m = len(where)
+        signs = np.repeat([1.0, -1.0], m)
+        rows = conic.Entries(np.arange(2 * m), np.tile(where, 2), signs)
+        out.append(Limit("fixed", text, 0.0, 0.0, rows, signs * np.tile(fixed, 2)))
+    ones = np.ones((1, n))
     out.append(
         Limit(
             "budget",
             f"Weights must sum to {percent(p.budget)}",
             p.budget,
             0.0,
-            sparse.vstack([ones, -ones]),
+            conic.dense(np.vstack([ones, -ones])),
             np.array([p.budget, -p.budget]),
         )
     )
@@ -205,104 +213,61 @@ def _elastic(
     p: Problem, limits: list[Limit], active: Iterable[str], elastic: Iterable[str]
 ) -> _Elastic | None:
     """Smallest sum of the ``elastic`` slacks with the other ``active`` limits kept; None: impossible."""
-    import clarabel
-    from scipy import sparse
-
-    from wealthos_pipeline.portfolio.optimization import half, run_clarabel
-
     active, elastic = set(active), list(dict.fromkeys(elastic))
     column = {key: j for j, key in enumerate(elastic)}
     n, slacks = len(p.ids), len(elastic)
     cone = "volatility" in active
     traded = np.flatnonzero(p.free) if "turnover" in active else np.empty(0, dtype=np.int64)
     k, m = (p.F.shape[0] if cone else 0), len(traded)
-    # columns: w (n), y (k), u (m), slacks
-    width = n + k + m + slacks
+    rows = conic.Rows({"w": n, "y": k, "u": m, "s": slacks})
 
-    def block(height: int, **parts: Any) -> Any:
-        sizes = {"w": n, "y": k, "u": m, "s": slacks}
-        return sparse.hstack(
-            [
-                sparse.csr_matrix(parts[name])
-                if name in parts
-                else sparse.csr_matrix((height, size))
-                for name, size in sizes.items()
-            ],
-            format="csr",
-        )
-
-    def relief(key: str, height: int) -> Any:
+    def relief(key: str, height: int) -> dict[str, conic.Entries]:
         if key not in column:
-            return sparse.csr_matrix((height, slacks))
-        where = (np.arange(height), np.full(height, column[key]))
-        return sparse.csr_matrix((np.full(height, -1.0), where), shape=(height, slacks))
+            return {}
+        return {"s": conic.picks(np.full(height, column[key]), -1.0)}
 
-    zero: list[Any] = []
-    zero_right: list[Floats] = []
     if k:
-        R = p.B @ half(p.F)
-        zero.append(block(k, w=R.T, y=-sparse.identity(k)))
-        zero_right.append(np.zeros(k))
-
-    parts: list[Any] = []
-    right: list[Floats] = []
-    spans: dict[str, tuple[int, int]] = {}
-    at = 0
-
-    def add(matrix: Any, rhs: Floats, key: str = "") -> None:
-        nonlocal at
-        parts.append(matrix)
-        right.append(rhs)
-        if key:
-            spans[key] = (at, at + len(rhs))
-        at += len(rhs)
-
+        R = p.B @ conic.half(p.F)
+        rows.add("factors", np.zeros(k), w=conic.dense(R.T), y=conic.diagonal(-1.0, k))
+    zero = rows.height
     for limit in limits:
-        if limit.key not in active or limit.rows is None or limit.right is None:
-            continue
-        height = len(limit.right)
-        add(block(height, w=limit.rows, s=relief(limit.key, height)), limit.right, limit.key)
-    far = LOOSE * max(1.0, p.budget)
+        if limit.key in active and limit.rows is not None and limit.right is not None:
+            rows.add(limit.key, limit.right, w=limit.rows, **relief(limit.key, len(limit.right)))
+    far = np.full(n, LOOSE * max(1.0, p.budget))
     if "lower" not in active:
-        add(block(n, w=-sparse.identity(n)), np.full(n, far))
+        rows.add("loose lower", far, w=conic.diagonal(-1.0, n))
     if "upper" not in active:
-        add(block(n, w=sparse.identity(n)), np.full(n, far))
+        rows.add("loose upper", far, w=conic.diagonal(1.0, n))
     if slacks:
-        add(block(slacks, s=-sparse.identity(slacks)), np.zeros(slacks))
-    if m:
-        pick = sparse.identity(n, format="csr")[traded]
-        minus = -sparse.identity(m)
-        add(block(m, w=pick, u=minus), p.w0[traded])
-        add(block(m, w=-pick, u=minus), -p.w0[traded])
-        cap = float(p.max_turnover or 0.0)
-        row = block(1, u=np.full((1, m), 0.5), s=relief("turnover", 1))
-        add(row, np.array([cap]), "turnover")
-    cones: list[Any] = [clarabel.ZeroConeT(sum(map(len, zero_right)))]
-    cones.append(clarabel.NonnegativeConeT(at))
+        rows.add("slacks", np.zeros(slacks), s=conic.diagonal(-1.0, slacks))
+    if "turnover" in active:
+        below = conic.diagonal(-1.0, m)
+        rows.add("buy", p.w0[traded], w=conic.picks(traded, 1.0), u=below)
+        rows.add("sell", -p.w0[traded], w=conic.picks(traded, -1.0), u=below)
+        cap = np.array([float(p.max_turnover or 0.0)])
+        rows.add("turnover", cap, u=conic.dense(np.full(m, 0.5)), **relief("turnover", 1))
+    nonnegative = rows.height - zero
     if cone:
         year = np.sqrt(SESSIONS_PER_YEAR)
-        head = block(1, s=relief("volatility", 1))
-        body = [block(k, y=-year * sparse.identity(k))] if k else []
-        body.append(block(n, w=-year * sparse.diags(p.d)))
-        add(
-            sparse.vstack([head, *body], format="csr"),
-            np.concatenate([[float(p.max_volatility or 0.0)], np.zeros(k + n)]),
+        rows.add(
+            "volatility", np.array([float(p.max_volatility or 0.0)]), **relief("volatility", 1)
         )
-        spans["volatility"] = (at - (1 + k + n), at - (k + n))
-        cones.append(clarabel.SecondOrderConeT(1 + k + n))
-    q = np.zeros(width)
+        rows.add("cone factors", np.zeros(k), y=conic.diagonal(-year, k))
+        rows.add("cone specific", np.zeros(n), w=conic.diagonal(-year * p.d, n))
+    q = np.zeros(rows.width)
     q[n + k + m :] = 1.0
-    A = sparse.vstack([*zero, *parts], format="csc")
-    b = np.concatenate([*zero_right, *right])
-    answer = run_clarabel(sparse.csc_matrix((width, width)), q, A, b, cones)
+    A, b = rows.matrix()
+    sizes = (zero, nonnegative, rows.height - zero - nonnegative)
+    answer = conic.run_clarabel(np.zeros(rows.width), q, A, b, *sizes)
     if answer.status not in ("Solved", "AlmostSolved") or not np.isfinite(answer.x).all():
         return None
-    z = answer.z[sum(map(len, zero_right)) :]
-    multipliers = {key: float(np.abs(z[a:b_]).max(initial=0.0)) for key, (a, b_) in spans.items()}
+    pressure = {
+        key: float(np.abs(answer.z[span]).max(initial=0.0)) for key, span in rows.spans.items()
+    }
     return _Elastic(
         slack=float(answer.x[n + k + m :].sum()),
         invested=float(answer.x[:n].sum()),
-        multipliers={key: multipliers.get(key, 0.0) for key in active},
+        multipliers={key: pressure.get(key, 0.0) for key in active},
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.portfolio import diagnosis
+from wealthos_pipeline.portfolio import conic, diagnosis
 from wealthos_pipeline.portfolio.problem import (
     SESSIONS_PER_YEAR,
     Bools,
@@ -42,16 +42,14 @@ def optimise(problem: Problem, *, explain: bool = True) -> Solution:
     explain: with False an infeasible problem is not analysed (``conflicts`` stays empty unless
     the contradiction is trivial). Raises PortfolioError for a problem that is not well-formed.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
+    with conic.blas().limit(limits=1):
         problem.validate()
         conflicts = diagnosis.obvious(problem)
         if conflicts:
             return _impossible(problem, conflicts)
         form = _canonical(problem)
         try:
-            answer = _solve(form)
+            answer = conic.run_clarabel(form.quadratic, form.q, form.A, form.b, *form.cones)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of the native solver is not an Exception
@@ -77,13 +75,13 @@ def _failed(problem: Problem, message: str) -> Solution:
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """The canonical problem: minimise ½x'Px + q'x subject to Ax + s = b, s in the cones."""
+    """The canonical problem: minimise ½ Σ quadratic x² + q'x subject to b − A x in the cones."""
 
-    P: Any
+    quadratic: Floats
     q: Floats
     A: Any
     b: Floats
-    sizes: tuple[int, int, int]  # zero, nonnegative, second-order
+    cones: tuple[int, int, int]  # rows: zero, nonnegative, second-order
     x_free: NDArray[np.int64]
     x_two_way: NDArray[np.int64]  # positions in x_free of names with a u
     side: Floats  # of names without u: the sign of any trade
@@ -91,30 +89,12 @@ class _Form:
     bounds: list[tuple[str, str, Floats]]  # of rows["groups"]: label, name, sign × member
 
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    status: str
-    x: Floats
-    z: Floats
-    iterations: int
-
-
-def half(F: Floats) -> Floats:
-    """Q with Q Q' = F, for F symmetric and positive semidefinite."""
-    if not F.size:
-        return F.copy()
-    values, vectors = np.linalg.eigh(0.5 * (F + F.T))
-    return vectors * np.sqrt(np.maximum(values, 0.0))
-
-
 def _canonical(p: Problem) -> _Form:
-    from scipy import sparse
-
     free = np.flatnonzero(p.free)
     n, k = len(free), p.F.shape[0]
     w0, lo, hi = p.w0[free], p.lower[free], p.upper[free]
     rest = np.where(p.free, 0.0, p.fixed)
-    R = p.B @ half(p.F)
+    R = p.B @ conic.half(p.F)
     gamma = p.risk_aversion
 
     charged = (p.cost[free] > 0) | (p.max_turnover is not None)
@@ -126,52 +106,20 @@ def _canonical(p: Problem) -> _Form:
     c = p.kappa * p.cost[free] / gamma
     q = SCALE * np.concatenate([-p.alpha[free] / gamma + c * side, np.zeros(k), c[two_way]])
     h = SCALE * p.horizon
-    P = sparse.diags(
-        np.concatenate([h * p.d[free] ** 2, np.full(k, float(h)), np.zeros(m)]), format="csc"
-    )
+    quadratic = np.concatenate([h * p.d[free] ** 2, np.full(k, h), np.zeros(m)])
 
-    width = n + k + m
-    blocks: list[Any] = []
-    right: list[Floats] = []
-    rows: dict[str, slice] = {}
-    at = 0
-
-    def add(name: str, matrix: Any, rhs: Floats) -> None:
-        nonlocal at
-        rows[name] = slice(at, at + len(rhs))
-        at += len(rhs)
-        blocks.append(matrix)
-        right.append(rhs)
-
-    def wide(w: Any = None, y: Any = None, u: Any = None, height: int = 0) -> Any:
-        parts = [
-            w if w is not None else sparse.csr_matrix((height, n)),
-            y if y is not None else sparse.csr_matrix((height, k)),
-            u if u is not None else sparse.csr_matrix((height, m)),
-        ]
-        return sparse.hstack(parts, format="csr")
-
-    eye = sparse.identity(n, format="csr")
+    rows = conic.Rows({"w": n, "y": k, "u": m})
     if k:
-        add(
-            "factors",
-            wide(sparse.csr_matrix(R[free].T), -sparse.identity(k), height=k),
-            -(R.T @ rest),
-        )
-    add(
-        "budget",
-        wide(sparse.csr_matrix(np.ones((1, n))), height=1),
-        np.array([p.budget - rest.sum()]),
-    )
-    zero = at
+        rows.add("factors", -(R.T @ rest), w=conic.dense(R[free].T), y=conic.diagonal(-1.0, k))
+    rows.add("budget", np.array([p.budget - rest.sum()]), w=conic.dense(np.ones(n)))
+    zero = rows.height
 
-    add("upper", wide(eye, height=n), hi)
-    add("lower", wide(-eye, height=n), -lo)
+    rows.add("upper", hi, w=conic.diagonal(1.0, n))
+    rows.add("lower", -lo, w=conic.diagonal(-1.0, n))
     if m:
-        E = sparse.csr_matrix((np.ones(m), (np.arange(m), two_way)), shape=(m, n))
-        minus = -sparse.identity(m, format="csr")
-        add("buy", wide(E, u=minus, height=m), w0[two_way])
-        add("sell", wide(-E, u=minus, height=m), -w0[two_way])
+        below = conic.diagonal(-1.0, m)
+        rows.add("buy", w0[two_way], w=conic.picks(two_way, 1.0), u=below)
+        rows.add("sell", -w0[two_way], w=conic.picks(two_way, -1.0), u=below)
     bounds: list[tuple[str, str, Floats]] = []
     limits: list[float] = []
     for g in p.groups:
@@ -183,81 +131,40 @@ def _canonical(p: Problem) -> _Form:
             bounds.append(("at its minimum", g.name, -member))
             limits.append(held - g.lower)
     if bounds:
-        signs = np.array([s for _, _, s in bounds])
-        add("groups", wide(sparse.csr_matrix(signs), height=len(bounds)), np.array(limits))
+        rows.add("groups", np.array(limits), w=conic.dense(np.array([b for _, _, b in bounds])))
     if p.max_turnover is not None:
-        add(
-            "turnover",
-            wide(sparse.csr_matrix(side[None, :]), u=sparse.csr_matrix(np.ones((1, m))), height=1),
-            np.array([2.0 * p.max_turnover + float((side * w0).sum())]),
-        )
-    nonnegative = at - zero
+        cap = np.array([2.0 * p.max_turnover + float((side * w0).sum())])
+        rows.add("turnover", cap, w=conic.dense(side), u=conic.dense(np.ones(m)))
+    nonnegative = rows.height - zero
 
     if p.max_volatility is not None:
-        daily = p.max_volatility / np.sqrt(SESSIONS_PER_YEAR)
-        constant = float(np.sqrt((p.d**2 * rest**2).sum()))
-        unit = 1.0 / daily  # the cone in units of the cap: rows near 1
-        matrix = sparse.vstack(
-            [
-                sparse.csr_matrix((2, width)),
-                wide(y=-unit * sparse.identity(k), height=k),
-                wide(-unit * sparse.diags(p.d[free]), height=n),
-            ],
-            format="csr",
-        )
-        add("cone", matrix, np.concatenate([[1.0, unit * constant], np.zeros(k + n)]))
+        unit = np.sqrt(SESSIONS_PER_YEAR) / p.max_volatility  # the cone in units of the cap
+        frozen = unit * float(np.sqrt((p.d**2 * rest**2).sum()))
+        rows.add("cone", np.array([1.0, frozen]))
+        rows.add("cone factors", np.zeros(k), y=conic.diagonal(-unit, k))
+        rows.add("cone specific", np.zeros(n), w=conic.diagonal(-unit * p.d[free], n))
+    A, b = rows.matrix()
     return _Form(
-        P=P,
+        quadratic=quadratic,
         q=q,
-        A=sparse.vstack(blocks, format="csc"),
-        b=np.concatenate(right),
-        sizes=(zero, nonnegative, at - zero - nonnegative),
+        A=A,
+        b=b,
+        cones=(zero, nonnegative, rows.height - zero - nonnegative),
         x_free=free,
         x_two_way=two_way,
         side=side,
-        rows=rows,
+        rows=rows.spans,
         bounds=bounds,
     )
 
 
-def _solve(form: _Form) -> _Answer:
-    import clarabel
-
-    zero, nonnegative, cone = form.sizes
-    cones: list[Any] = [clarabel.ZeroConeT(zero), clarabel.NonnegativeConeT(nonnegative)]
-    if cone:
-        cones.append(clarabel.SecondOrderConeT(cone))
-    return run_clarabel(form.P, form.q, form.A, form.b, cones)
-
-
-def run_clarabel(P: Any, q: Floats, A: Any, b: Floats, cones: list[Any]) -> _Answer:
-    """Clarabel from a cold start on one thread, tight tolerances, no time limit."""
-    import clarabel
-
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.max_threads = 1
-    settings.direct_solve_method = "qdldl"
-    settings.max_iter = 200
-    settings.tol_gap_abs = settings.tol_gap_rel = 1e-9
-    settings.tol_feas = 1e-9
-    settings.presolve_enable = False
-    solution = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
-    return _Answer(
-        status=str(solution.status),
-        x=np.array(solution.x, dtype=np.float64),
-        z=np.array(solution.z, dtype=np.float64),
-        iterations=int(solution.iterations),
-    )
-
-
-def _certified(p: Problem, form: _Form, answer: _Answer) -> Solution:
+def _certified(p: Problem, form: _Form, answer: conic.Answer) -> Solution:
     """The answer with its certificate, computed here and not taken from the solver."""
     if not (np.isfinite(answer.x).all() and np.isfinite(answer.z).all()):
         return _failed(p, f"the solver gave numbers that are not finite ({answer.status})")
     x, z = answer.x, answer.z
-    primal = 0.5 * float(x @ (form.P @ x)) + float(form.q @ x)
-    dual = -0.5 * float(x @ (form.P @ x)) - float(form.b @ z)
+    curved = 0.5 * float((form.quadratic * x**2).sum())
+    primal, dual = curved + float(form.q @ x), -curved - float(form.b @ z)
     w = _snapped(p, form, x[: len(form.x_free)])
     violation, gap = p.violation(w), abs(primal - dual)
     if violation > MAX_VIOLATION or gap > MAX_GAP * max(1.0, abs(primal)):

@@ -24,19 +24,20 @@ _RISK = {
 def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -> list[str]:
     """One text a name of ``rows``: the verb, what drives it, what speaks against it, what limits it.
 
-    Drivers compare a name with the portfolio it is traded in, half-way between the weights held and
-    the target (a first purchase: with 1/N): its expected return with the portfolio's, its marginal risk
-    with the average holding's.
-    ``parts`` None (a rule such as 1/N) gives the distance to the rule's weight only.
+    Drivers compare a name with the alternatives: expected return and marginal risk of *comparable
+    names*, those of the answer that are not at a limit, half-way between the weights held and the
+    target. A first purchase is compared with the average name of 1/N. ``parts`` None (a rule such as
+    1/N) gives the distance to the rule's weight only.
     """
     first = not np.abs(p.w0).any()
     middle = p.benchmark if first and p.benchmark.any() else 0.5 * (p.w0 + w)
     sigma = p.covariance_times(middle)
-    invested, variance = float(middle.sum()), float(middle @ sigma)
-    typical_alpha = float(p.alpha @ middle) / invested if invested else 0.0
-    average = variance / invested if invested else 0.0
+    loose = p.free & (w > p.lower + 1e-9) & (w < p.upper - 1e-9)
+    shares = np.where(loose, np.abs(middle), 0.0) if loose.any() and not first else np.abs(middle)
+    shares = shares / total if (total := float(shares.sum())) > 0 else shares
+    average = float(shares @ sigma)
     relative = sigma / average if average > 0 else np.ones_like(sigma)
-    alpha_gain = p.alpha - typical_alpha
+    alpha_gain = p.alpha - float(shares @ p.alpha)
     risk_gain = -p.risk_aversion * p.horizon * (sigma - average)
     return [_words(p, int(i), w, first, alpha_gain, risk_gain, relative, parts) for i in rows]
 
@@ -62,20 +63,21 @@ def _words(
         rule = "first purchase at 1/N" if first else "back to 1/N after drift or a changed universe"
         return f"{verb} {move}: {rule}"
 
+    others = "the average name" if first else "comparable names"
     sign = 1.0 if delta > 0 else -1.0
     for_it: list[tuple[float, str]] = []
     against: list[tuple[float, str]] = []
     gain = sign * float(alpha_gain[i])
     if abs(gain) > NEGLIGIBLE:
-        text = f"expects {_signed(p.alpha[i])} over {p.horizon} sessions, {_signed(alpha_gain[i])} against {'1/N' if first else 'the portfolio'}"
+        text = f"expects {_signed(p.alpha[i])} over {p.horizon} sessions, {_signed(alpha_gain[i])} against {others}"
         (for_it if gain > 0 else against).append((abs(gain), text))
     gain = sign * float(risk_gain[i])
     if abs(gain) > NEGLIGIBLE:
-        text = f"{_RISK[delta > 0, gain > 0]}: {_times(relative[i])} the marginal risk of the average {'name' if first else 'holding'}"
+        text = f"{_RISK[delta > 0, gain > 0]}: {_times(relative[i])} the marginal risk of {others}"
         (for_it if gain > 0 else against).append((abs(gain), text))
     said = [text for _, text in sorted(for_it, key=lambda x: -x[0])]
     if not said:
-        said = [_forced(p, i, delta)]
+        said = [_otherwise(p, i, delta, first)]
     if against:
         said.append("although it " + "; ".join(text for _, text in sorted(against, reverse=True)))
     said += _limits(p, i, w, parts)
@@ -87,12 +89,20 @@ def _why_fixed(p: Problem, i: int) -> str:
     return p.fixed_why[i] or "not free to change"
 
 
-def _forced(p: Problem, i: int, delta: float) -> str:
-    if delta < 0 and p.w0[i] > p.upper[i]:
-        return "above its largest weight"
-    if delta > 0 and p.w0[i] < p.lower[i]:
+def _otherwise(p: Problem, i: int, delta: float, first: bool) -> str:
+    """What to say where neither expected return nor risk speaks for the trade by itself."""
+    if delta < 0:
+        return (
+            "above its largest weight"
+            if p.w0[i] > p.upper[i]
+            else "makes room for better uses of the money"
+        )
+    if p.w0[i] < p.lower[i]:
         return "below its smallest weight"
-    return "makes room for better uses of the money" if delta < 0 else "puts free money to work"
+    if first:
+        return "diversifies what is bought beside it"
+    idle = p.budget - float(p.w0.sum()) > 1e-6
+    return "puts free money to work" if idle else "takes the place of what is sold"
 
 
 def _limits(p: Problem, i: int, w: Floats, parts: Parts) -> list[str]:

@@ -1,0 +1,143 @@
+"""A small builder of conic programs and the one place that calls the solver.
+
+Rows are collected as triplets and made sparse once: assembling many little sparse matrices costs
+more than solving a small problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """Nonzero entries of a block: values at (row, column), both counted within the block."""
+
+    row: Integers
+    column: Integers
+    value: Floats
+
+
+def dense(matrix: Floats) -> Entries:
+    """Every nonzero entry of a matrix; a vector is one row."""
+    matrix = np.atleast_2d(matrix)
+    row, column = np.nonzero(matrix)
+    return Entries(row, column, matrix[row, column])
+
+
+def diagonal(value: Floats | float, size: int) -> Entries:
+    """``value`` (one, or one each) on the diagonal of a square block."""
+    where = np.arange(size)
+    return Entries(where, where, np.broadcast_to(np.asarray(value, dtype=np.float64), (size,)))
+
+
+def picks(columns: Integers, value: float) -> Entries:
+    """Row r holds ``value`` in ``columns[r]``."""
+    columns = np.asarray(columns, dtype=np.int64)
+    return Entries(np.arange(len(columns)), columns, np.full(len(columns), value))
+
+
+class Rows:
+    """Rows ``A x + s = b``, added block by block. ``sizes``: variables by name, in order."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
+        self.starts = dict(zip(sizes, starts[:-1].tolist(), strict=True))
+        self.width = int(starts[-1])
+        self.height = 0
+        self.spans: dict[str, slice] = {}
+        self._row: list[Integers] = []
+        self._column: list[Integers] = []
+        self._value: list[Floats] = []
+        self._right: list[Floats] = []
+
+    def add(self, name: str, right: Floats, **blocks: Entries) -> None:
+        """Rows called ``name``: one block for each variable that they use."""
+        for variable, block in blocks.items():
+            self._row.append(block.row + self.height)
+            self._column.append(block.column + self.starts[variable])
+            self._value.append(block.value)
+        self.spans[name] = slice(self.height, self.height + len(right))
+        self._right.append(right)
+        self.height += len(right)
+
+    def matrix(self) -> tuple[Any, Floats]:
+        """A (sparse, by column) and b."""
+        from scipy import sparse
+
+        where = (np.concatenate(self._row), np.concatenate(self._column))
+        shape = (self.height, self.width)
+        A = sparse.csc_matrix((np.concatenate(self._value), where), shape=shape)
+        return A, np.concatenate(self._right)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the solver said: primal x, multipliers z of the rows."""
+
+    status: str
+    x: Floats
+    z: Floats
+    iterations: int
+
+
+def run_clarabel(
+    quadratic: Floats, q: Floats, A: Any, b: Floats, zero: int, nonnegative: int, cone: int
+) -> Answer:
+    """Minimise ½ Σ quadratic_j x_j² + q'x with ``b − A x`` in the cones, from a cold start.
+
+    zero, nonnegative, cone: rows of each kind, in this order; the last are one second-order cone.
+    One thread, tight tolerances, no time limit: the answer depends on the numbers alone.
+    """
+    import clarabel
+    from scipy import sparse
+
+    size = len(q)
+    columns = np.arange(size + 1)
+    P = sparse.csc_matrix((quadratic, columns[:-1], columns), shape=(size, size))
+    cones: list[Any] = [clarabel.ZeroConeT(zero), clarabel.NonnegativeConeT(nonnegative)]
+    if cone:
+        cones.append(clarabel.SecondOrderConeT(cone))
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.max_threads = 1
+    settings.direct_solve_method = "qdldl"
+    settings.max_iter = 200
+    settings.tol_gap_abs = settings.tol_gap_rel = 1e-9
+    settings.tol_feas = 1e-9
+    settings.presolve_enable = False
+    solution = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
+    return Answer(
+        status=str(solution.status),
+        x=np.array(solution.x, dtype=np.float64),
+        z=np.array(solution.z, dtype=np.float64),
+        iterations=int(solution.iterations),
+    )
+
+
+def half(F: Floats) -> Floats:
+    """Q with Q Q' = F, for F symmetric and positive semidefinite."""
+    if not F.size:
+        return F.copy()
+    values, vectors = np.linalg.eigh(0.5 * (F + F.T))
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+@cache
+def blas() -> Any:
+    """A controller of the BLAS that numpy uses: ``with blas().limit(limits=1): …``.
+
+    Looking for the loaded libraries takes milliseconds, so it is done once.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
