@@ -6,6 +6,7 @@ from wealthos_pipeline.reporting.blocks import (
     Block,
     Cell,
     Column,
+    Heading,
     Item,
     Items,
     Table,
@@ -13,7 +14,7 @@ from wealthos_pipeline.reporting.blocks import (
     cells,
 )
 from wealthos_pipeline.reporting.report import Report
-from wealthos_pipeline.reporting.words import count, day, number, percent, sentence
+from wealthos_pipeline.reporting.words import count, day, line, number, percent, sentence
 
 
 def health(report: Report) -> tuple[Block, ...]:
@@ -105,10 +106,11 @@ def health(report: Report) -> tuple[Block, ...]:
     if h.stale:
         out.append(Text("Stopped series: " + "; ".join(h.stale) + "."))
     if h.missing:
+        out.append(Heading("What the source does not give, or not in full"))
         out.append(
             Items(
                 tuple(
-                    Item("", f"No {field.replace('_', ' ')}", sentence(why))
+                    Item("", field.replace("_", " ").capitalize(), sentence(why))
                     for field, why in h.missing
                 )
             )
@@ -120,8 +122,8 @@ def provenance(report: Report) -> tuple[Block, ...]:
     """Source, licence, how the numbers were made; the biases are on every page."""
     s = report.source
     out: list[Block] = [
-        Text(f"{s.title} ({s.name}). {sentence(s.provenance)}"),
-        Text(f"Licence: {sentence(s.licence)}"),
+        Text(f"{s.title} ({s.name}): {line(s.provenance).rstrip('.')}."),
+        Text(f"Licence: {line(s.licence).rstrip('.')}."),
         Items(biases(report)) if s.biases else Text("The source declares no bias.", "muted"),
         Text(
             f"Run {report.run_id}, configuration {report.config_hash}"
