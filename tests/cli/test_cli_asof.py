@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import small_root
 import synthetic
 
 from wealthos_pipeline.cli import asof
@@ -107,3 +108,16 @@ def test_a_day_that_cannot_be_rebuilt_is_refused(
     said = call("report", "--as-of", day, "--root", tmp_path / "data")
     assert said.code == 2
     assert words in said.err
+
+
+def test_a_rebuilt_day_keeps_what_the_last_run_was_told(
+    tmp_path: Path, calendar: TradingCalendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small_root.build(tmp_path, calendar, sessions=25)
+    told = {"source": {"name": "files", "path": "panel.csv"}, "time": {"start": "2019-01-02"}}
+    monkeypatch.setattr(asof, "given", lambda where, run_id: told if run_id == "run-0" else {})
+    monkeypatch.setenv("WEALTHOS_SOURCE__CURRENCY", "EUR")
+    found = asof.remembered(load_settings(root=root.settings.root), root.lake)
+    assert found["source"] == {"name": "files", "path": "panel.csv", "currency": "EUR"}
+    assert found["time"] == {"start": "2019-01-02"}
+    assert "mail" not in found

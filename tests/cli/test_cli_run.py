@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import small_root
 
-from wealthos_pipeline.cli.execution import dagster_home, original
+from wealthos_pipeline.cli.execution import dagster_home, given, original
 from wealthos_pipeline.core.errors import CheckError, LockedError, WealthOSError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.utils.config import load_settings
@@ -100,6 +100,13 @@ def test_flags_reach_the_session(call, tmp_path: Path) -> None:
     assert GIVEN["from_date"] == "2019-12-02"
     assert said.json["run_id"] == "run-0"
     assert said.json["places"]["warehouse"].endswith("wealthos.duckdb")
+    told = given(tmp_path / "data", str(GIVEN["run_id"]))
+    assert told == {
+        "source": {"name": "files", "path": str(panel)},
+        "time": {"start": "2010-01-04"},
+    }
+    assert given(tmp_path / "data", "another") == {}
+    assert given(tmp_path, "nowhere") == {}
 
 
 def test_the_run_is_in_the_history_of_the_ui(call, tmp_path: Path) -> None:
@@ -195,13 +202,34 @@ def test_the_cause_is_found_below_wrappers() -> None:
     assert original(plain) is plain
 
 
-def test_the_ui_gets_host_port_and_module() -> None:
-    from wealthos_pipeline.cli.ui import ui_command
+def test_the_ui_is_a_web_server_and_a_daemon_on_the_same_graph() -> None:
+    from wealthos_pipeline.cli.ui import ui_commands
 
-    words = ui_command("127.0.0.1", 3001)
-    assert words[1:] == [
-        "-m", "dagster", "dev", "-m", "wealthos_pipeline.definitions", "-h", "127.0.0.1", "-p", "3001",
-    ]  # fmt: skip
+    web, daemon = ui_commands("127.0.0.1", 3001)
+    for words in (web, daemon):
+        assert words[words.index("-m", 2) + 1] == "wealthos_pipeline.definitions"
+    assert web[-4:] == ["-h", "127.0.0.1", "-p", "3001"]
+
+
+def test_when_one_of_two_processes_ends_the_other_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import subprocess
+
+    from wealthos_pipeline.cli.ui import supervise
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Kept(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **more: object) -> None:
+            super().__init__(*args, **more)  # type: ignore[call-overload]
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Kept)
+    ends = [sys.executable, "-c", "raise SystemExit(3)"]
+    waits = [sys.executable, "-c", "import signal; signal.pause()"]
+    assert supervise([waits, ends], dict(os.environ)) == 3
+    assert [p.poll() is not None for p in started] == [True, True]
 
 
 @pytest.mark.parametrize("command", ["ui", "serve"])

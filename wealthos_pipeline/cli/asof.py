@@ -11,8 +11,9 @@ import shutil
 import uuid
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from wealthos_pipeline.cli.execution import given
 from wealthos_pipeline.core.errors import ConfigError, NoManifestError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def rebuild(settings: Settings, as_of: date, *, quiet: bool = False) -> Path:
             raise ConfigError(
                 f"no bar was known on {as_of}: {first_bar(source)}. Choose a later day."
             )
-        overrides = settings.model_dump(mode="json", exclude={"mail"}, exclude_unset=True)
+        overrides = remembered(settings, source)
         overrides |= {"root": str(scratch), "reports": str(scratch / "reports")}
         # a page of the past goes to nobody
         overrides["mail"] = {"host": None}
@@ -68,6 +69,20 @@ def rebuild(settings: Settings, as_of: date, *, quiet: bool = False) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(made.parent, place)
     return place / made.name
+
+
+def remembered(settings: Settings, lake: Lake) -> dict[str, Any]:
+    """Nested settings of the rebuilt run: what the last published run was told on its command line,
+    and what is set now over it."""
+    from wealthos_pipeline.data.storage.manifest import last_or_none
+
+    last = last_or_none(lake)
+    told = {} if last is None else given(Path(settings.root), last.run_id)
+    now = settings.model_dump(mode="json", exclude={"mail"}, exclude_unset=True)
+    for part, values in now.items():
+        both = isinstance(values, dict) and isinstance(told.get(part), dict)
+        told[part] = told[part] | values if both else values
+    return told
 
 
 def name_of(as_of: date, settings: Settings) -> str:

@@ -142,6 +142,23 @@ def execute(
     return Executed(job, run_id, tuple(display.done))
 
 
+def given(root: Path, run_id: str) -> dict[str, Any]:
+    """What was said on top of the settings when ``run_id`` was started: nested, without the places
+    that were pinned. Empty where the history does not know the run."""
+    home = Path(root).resolve() / ".dagster"
+    if not (home / "dagster.yaml").exists():
+        return {}
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        run = instance.get_run_by_id(run_id)
+    resources: Any = {} if run is None else run.run_config.get("resources", {})
+    body: dict[str, Any] = json.loads(
+        resources.get("session", {}).get("config", {}).get("overrides_json", "{}")
+    )
+    return {k: v for k, v in body.items() if k not in ("root", "reports", "mail")}
+
+
 @contextmanager
 def logged(root: Path, run_id: str) -> Iterator[None]:
     """Write what the library logs as JSON lines to ``<root>/logs/<run_id>.jsonl``."""

@@ -18,7 +18,6 @@ def ui(
 ) -> None:
     """Open the Dagster UI on this root, with its schedules and sensors."""
     import os
-    import sys
     from pathlib import Path
 
     from wealthos_pipeline.cli.execution import dagster_home
@@ -32,15 +31,41 @@ def ui(
         "WEALTHOS_REPORTS": str(Path(settings.reports).resolve()),
     }
     note(f"http://{host}:{port} shows the graph of {settings.root}; Ctrl-C ends it")
-    os.execve(sys.executable, ui_command(host, port), environment)
+    code = supervise(ui_commands(host, port), environment)
+    raise typer.Exit(code)
 
 
-def ui_command(host: str, port: int) -> list[str]:
-    """The process that becomes the UI: web server and daemon (schedules, sensors)."""
+def ui_commands(host: str, port: int) -> list[list[str]]:
+    """The web server, and the daemon that runs schedules and sensors."""
     import sys
 
     module = ["-m", "wealthos_pipeline.definitions"]
-    return [sys.executable, "-m", "dagster", "dev", *module, "-h", host, "-p", str(port)]
+    return [
+        [sys.executable, "-m", "dagster_webserver", *module, "-h", host, "-p", str(port)],
+        [sys.executable, "-m", "dagster._daemon", "run", *module],
+    ]
+
+
+def supervise(commands: list[list[str]], environment: dict[str, str]) -> int:
+    """Run the commands side by side until one ends or Ctrl-C, then end the others; an exit code."""
+    import subprocess
+    import time
+
+    running = [subprocess.Popen(command, env=environment) for command in commands]
+    try:
+        while all(process.poll() is None for process in running):
+            time.sleep(0.5)
+        return next(code for process in running if (code := process.poll()) is not None)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def free_port(host: str, port: int, command: str) -> None:
