@@ -66,7 +66,7 @@ class StageDisplay(logging.Handler):
         """The moving line: what is being done, how far, for how long."""
         seconds = time.monotonic() - self._begun
         far = f"{len(self.done)}/{self.stages} " if self.stages else ""
-        doing = ", ".join(self._now) or self.title
+        doing = ", ".join(self._now) or ("writing down" if self.done else self.title)
         text = Text.assemble((f"{far}", "bold"), doing, (f"  {seconds:.0f} s", "dim"))
         if not hasattr(self, "_spinner"):
             self._spinner = Spinner("dots", style="cyan")
@@ -106,5 +106,6 @@ class StageDisplay(logging.Handler):
             amount = f"{rows:,} rows"
         took = f"{seconds:.1f} s" if seconds is not None else ""
         words = str(getattr(record, "note", "") or "")
-        body = f"{stage:<28} {amount:>16} {took:>8}  {words}".rstrip()
-        return f"[{style}]{mark}[/{style}] {escape(body)}"
+        body = f"{stage:<28} {amount:>16} {took:>8}".rstrip()
+        told = f"  [dim]{escape(words)}[/dim]" if words else ""
+        return f"[{style}]{mark}[/{style}] {escape(body)}{told}"

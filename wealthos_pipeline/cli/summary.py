@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 
 from wealthos_pipeline.cli.output import count, out, short_run
 
@@ -63,11 +66,11 @@ def show(summary: dict[str, Any]) -> None:
         f"  [dim]run {short_run(summary['run_id'])}[/dim]"
     )
     for line in summary["made"]:
-        console.print(f"  {escape(line)}")
+        console.print(_indented(line))
     if summary["attention"]:
         console.print("\n[bold yellow]Worth a look[/bold yellow]")
         for line in summary["attention"]:
-            console.print(f"  {escape(line)}")
+            console.print(_indented(line))
     console.print("\n[bold]Where it lies[/bold]")
     for name, path in summary["places"].items():
         console.print(f"  {name:<10} {escape(_short(Path(path)))}")
@@ -75,6 +78,11 @@ def show(summary: dict[str, Any]) -> None:
     width = max(len(command) for command, _ in next_steps(summary))
     for command, why in next_steps(summary):
         console.print(f"  [cyan]{escape(command.ljust(width))}[/cyan]  [dim]{escape(why)}[/dim]")
+
+
+def _indented(line: str) -> RenderableType:
+    """Two spaces in, also where the line goes on; plain where nobody looks at a terminal."""
+    return Padding(escape(line), (0, 0, 0, 2)) if sys.stdout.isatty() else escape(f"  {line}")
 
 
 def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
