@@ -187,6 +187,12 @@ def test_bad_input_is_refused_before_anything_is_loaded(call, tmp_path: Path) ->
     assert not root.exists()
 
 
+def test_time_does_not_go_backwards_in_a_root(wealthos) -> None:
+    said = wealthos("run", "--now", "2020-01-31")
+    assert said.code == 2
+    assert "wealthos report --as-of 2020-01-31" in said.err
+
+
 def test_the_home_of_dagster_is_not_overwritten(tmp_path: Path) -> None:
     config = dagster_home(tmp_path) / "dagster.yaml"
     config.write_text("telemetry: {enabled: false}\n# mine\n")

@@ -75,6 +75,8 @@ def run(
     settings = load_settings(**overrides)
     at = None if now is None else instant(now, calendar(settings))
     _refuse_missing(settings)
+    if at is not None:
+        _refuse_backwards(settings, at)
     since = day(from_, "--from")
     if job == "backfill" and since is None and not full:
         raise ConfigError(
@@ -113,6 +115,23 @@ def perform(
     if not quiet:
         show(summary)
     return summary
+
+
+def _refuse_backwards(settings: Settings, now: datetime) -> None:
+    """ConfigError where the root holds a run of a later time: its record would be out of order."""
+    from wealthos_pipeline.cli.published import open_last
+    from wealthos_pipeline.core.errors import ConfigError, NoManifestError
+
+    try:
+        last = open_last(settings).manifest
+    except NoManifestError:
+        return
+    if now < last.started_at:
+        raise ConfigError(
+            f"--now {now:%Y-%m-%dT%H:%M} lies before the last run of {settings.root}, which is of "
+            f"{last.started_at:%Y-%m-%dT%H:%M}. Use another --root, or rebuild the page of that day "
+            f"with `wealthos report --as-of {now:%Y-%m-%d}`."
+        )
 
 
 def _absolute(path: Path | None) -> Path | None:
