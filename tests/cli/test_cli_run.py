@@ -236,6 +236,13 @@ def test_when_one_of_two_processes_ends_the_other_is_ended(
     waits = [sys.executable, "-c", "import signal; signal.pause()"]
     assert supervise([waits, ends], dict(os.environ)) == 3
     assert [p.poll() is not None for p in started] == [True, True]
+    ends_us = [
+        sys.executable,
+        "-c",
+        f"import os, signal; os.kill({os.getpid()}, 15); signal.pause()",
+    ]
+    assert supervise([waits, ends_us], dict(os.environ)) == 0
+    assert [p.poll() is not None for p in started] == [True] * 4
 
 
 @pytest.mark.parametrize("command", ["ui", "serve"])

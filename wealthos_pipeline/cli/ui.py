@@ -47,10 +47,12 @@ def ui_commands(host: str, port: int) -> list[list[str]]:
 
 
 def supervise(commands: list[list[str]], environment: dict[str, str]) -> int:
-    """Run the commands side by side until one ends or Ctrl-C, then end the others; an exit code."""
+    """Run the commands side by side until one ends, Ctrl-C or SIGTERM, then end the others."""
+    import signal
     import subprocess
     import time
 
+    before = signal.signal(signal.SIGTERM, _interrupt)
     running = [subprocess.Popen(command, env=environment) for command in commands]
     try:
         while all(process.poll() is None for process in running):
@@ -59,6 +61,7 @@ def supervise(commands: list[list[str]], environment: dict[str, str]) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in running:
             process.terminate()
         for process in running:
@@ -66,6 +69,11 @@ def supervise(commands: list[list[str]], environment: dict[str, str]) -> int:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _interrupt(*_: object) -> None:
+    """End as on Ctrl-C, so that no process is left behind."""
+    raise KeyboardInterrupt
 
 
 def free_port(host: str, port: int, command: str) -> None:
