@@ -16,7 +16,7 @@ _OWNER = "team:portfolio"
     contract("monitor.regime"),
     group="monitor",
     inputs=("clean.prices", "clean.membership"),
-    rooms=("market_monitor/regime.py",),
+    rooms=("market_monitor/regime.py", "market_monitor/hamilton.py"),
     owner=_OWNER,
     plots={"monitor.regime": "p_turbulent"},
 )
@@ -60,7 +60,7 @@ def signals(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("monitor.opportunities"),
     group="monitor",
     inputs=("models.predictions", "models.evaluation", "factors.scores_equity"),
-    rooms=("market_monitor/opportunity.py",),
+    rooms=("market_monitor/opportunity.py", "market_monitor/evidence.py"),
     owner=_OWNER,
     latest_only={"monitor.opportunities": None},
 )

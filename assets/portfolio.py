@@ -12,7 +12,9 @@ from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
 
-_PRICES = ("instrument_id", "date", "slot", "open", "close", "tr_index", "known_at")
+_PRICES = (
+    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "known_at",
+)  # fmt: skip
 _PATHS = ("targets", "solves", "trades", "positions", "nav")
 
 
@@ -89,16 +91,21 @@ def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
     """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
     from wealthos_pipeline.portfolio import pipeline
 
+    holdings = work.session.lake.read("clean.holdings")
+    since = work.back(pipeline.LOOKBACK)
+    if since is not None and holdings.height:
+        since = min(since, holdings["date"].min())  # splits since the statement are applied
+    prices = work.session.lake.read("clean.prices", start=since, columns=_PRICES)
     frames = pipeline.run(
         mandates(work.settings),
-        prices=work.prices(back=pipeline.LOOKBACK, columns=_PRICES),
+        prices=prices.filter(pl.col("instrument_id").is_in(work.equities)),
         universe=work.universe(back=pipeline.LOOKBACK),
         predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
         evaluation=work.read("models.evaluation"),
         instruments=work.session.lake.read("clean.instruments"),
         exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
         factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
-        holdings=work.session.lake.read("clean.holdings"),
+        holdings=holdings,
         state={name: work.session.lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
         if work.start is not None
         else None,

@@ -144,7 +144,7 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
         def work() -> dict[str, Any]:
             from wealthos_pipeline.reporting import produce
 
-            path, delivered = produce.mail(_manifest(s), settings=s.settings)
+            path, delivered = produce.deliver(_manifest(s), settings=s.settings)
             return {"message": dg.MetadataValue.path(str(path)), "note": delivered}
 
         return _timed("mail", work)

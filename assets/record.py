@@ -53,8 +53,8 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("monitor.alerts"),
     group="monitor",
-    inputs=(*_JUDGED, "meta.coverage"),
-    rooms=("market_monitor/alerts.py", "market_monitor/evidence.py"),
+    inputs=(*_JUDGED, "clean.series", "meta.coverage"),
+    rooms=tuple(f"market_monitor/{name}.py" for name in ("alerts", "evidence", "known", "rules")),
     owner="team:portfolio",
     latest_only={"monitor.alerts": None},
 )

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from wealthos_pipeline.utils.config import Settings, load_settings
+from wealthos_pipeline.utils.logging import logged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,5 +109,8 @@ def open_session(
     lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
     library = factors.load(settings.factors.sets, inputs_dir() / "factors")
     lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
-    with Run.open(lake, settings, now=now, run_id=run_id) as run:
+    with (
+        Run.open(lake, settings, now=now, run_id=run_id) as run,
+        logged(Path(settings.root) / "logs", run.run_id),
+    ):
         yield Session(settings, run, lake, calendar, library, now, **more)

@@ -129,6 +129,16 @@ class Stage:
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
+        started = time.perf_counter()
+        try:
+            yield from self._execute(session)
+        except Exception as error:
+            spent = time.perf_counter() - started
+            note = str(error).splitlines()[0] if str(error) else type(error).__name__
+            _LOG.error("failed", extra={"stage": self.name, "seconds": spent, "note": note})
+            raise
+
+    def _execute(self, session: Session) -> Iterator[Any]:
         from wealthos_pipeline.utils import validation
 
         started = time.perf_counter()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.cli.progress import StageDisplay
 from wealthos_pipeline.core.errors import ConfigError, StorageError, WealthOSError
-from wealthos_pipeline.utils.logging import get_logger, log_to_file
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -125,7 +123,7 @@ def execute(
     }
     display.say("starting", stages=len(definition.nodes))
     run_id = run_id or str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance, logged(Path(settings.root), run_id):
+    with dg.DagsterInstance.get() as instance:
         close_dead_runs(instance, Path(settings.root))
         try:
             definition.execute_in_process(
@@ -157,17 +155,6 @@ def given(root: Path, run_id: str) -> dict[str, Any]:
         resources.get("session", {}).get("config", {}).get("overrides_json", "{}")
     )
     return {k: v for k, v in body.items() if k not in ("root", "reports", "mail")}
-
-
-@contextmanager
-def logged(root: Path, run_id: str) -> Iterator[None]:
-    """Write what the library logs as JSON lines to ``<root>/logs/<run_id>.jsonl``."""
-    handler = log_to_file(root / "logs", run_id)
-    try:
-        yield
-    finally:
-        get_logger().removeHandler(handler)
-        handler.close()
 
 
 def close_dead_runs(instance: dg.DagsterInstance, root: Path) -> None:

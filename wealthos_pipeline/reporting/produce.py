@@ -42,20 +42,20 @@ def report(
     return export.write(export.render(collected), settings.reports)
 
 
-def mail(manifest: Manifest, *, settings: Settings) -> tuple[Path, str]:
+def deliver(manifest: Manifest, *, settings: Settings) -> tuple[Path, str]:
     """Write the message of a run that has been rendered, and send it when a server is set.
 
     Returns the ``.eml`` file and one sentence about the delivery.
     """
     from wealthos_pipeline.reporting import export
-    from wealthos_pipeline.reporting import mail as post
+    from wealthos_pipeline.reporting.mail import compose, send, write_eml
 
     folder = settings.reports / manifest.as_of.isoformat()
     rendered = export.read(folder)
-    message = post.compose(rendered, settings.mail, manifest.as_of)
+    message = compose(rendered, settings.mail, manifest.as_of)
     path = folder / "report.eml"
-    post.write_eml(message, path)
+    write_eml(message, path)
     if settings.mail.host is None:
         return path, "written, not sent: no mail server is configured (WEALTHOS_MAIL__HOST)"
-    delivered = post.send(message, settings.mail)
+    delivered = send(message, settings.mail)
     return path, f"sent to {', '.join(delivered)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,13 +42,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(body, ensure_ascii=False)
 
 
-def log_to_file(folder: Path, run_id: str) -> logging.Handler:
-    """Add a JSON-lines file ``<folder>/<run_id>.jsonl`` to the library's logger; returns the
-    handler so that the caller can remove and close it."""
+@contextmanager
+def logged(folder: Path, run_id: str) -> Iterator[None]:
+    """Write what the library logs as JSON lines to ``<folder>/<run_id>.jsonl``."""
     folder.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(folder / f"{run_id}.jsonl", encoding="utf-8", delay=True)
     handler.setFormatter(JsonLines(run_id))
     logger = get_logger()
     logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
     logger.addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

@@ -60,7 +60,9 @@ def build(
         sign = "high is good" if factor.direction > 0 else "low is good"
         detail = f"{formula} — {sign}; {factor.reference}; null means: {factor.nan_means}"
         rows.append(("factor", factor.name, factor.title, detail, missing.get(factor.name)))
-    rows.append(("source", info.name, info.title, f"{info.provenance} Licence: {info.licence}", None))
+    rows.append(
+        ("source", info.name, info.title, f"{info.provenance} Licence: {info.licence}", None)
+    )
     for bias in info.biases:
         rows.append(("bias", bias.name, bias.title, bias.detail, None))
     for name, reason in info.missing.items():

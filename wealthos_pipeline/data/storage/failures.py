@@ -11,10 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-_SCHEMA = {
-    "run_id": pl.String,
-    "job": pl.String,
-    "message": pl.String,
+_SCHEMA: dict[str, pl.DataType] = {
+    "run_id": pl.String(),
+    "job": pl.String(),
+    "message": pl.String(),
     "at": pl.Datetime("us", "UTC"),
 }
 
