@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -159,8 +159,10 @@ def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
         folder,
         work.session.lake.read("clean.instruments"),
         work.session.calendar,
-        now=work.session.now,
-    )
+        now=datetime.now(
+            UTC
+        ),  # a statement of tomorrow is a mistake, one after a rebuilt day is not
+    ).filter(pl.col("known_at") <= work.session.now)
     if work.start is not None:
         read = read.filter(pl.col("date") >= work.start)
     return {"clean.holdings": read}

@@ -8,6 +8,7 @@ import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.utils.code import file_hash
 
 _ISSUED = (
     "models.predictions",
@@ -56,16 +57,17 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
     inputs=(*_JUDGED, "clean.series", "meta.coverage"),
     rooms=tuple(f"market_monitor/{name}.py" for name in ("alerts", "evidence", "known", "rules")),
     owner="team:portfolio",
+    definition=lambda s: file_hash(s.root / "failures.jsonl"),
     latest_only={"monitor.alerts": None},
 )
 def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
     """What a person should look at on the latest session, with severity and one sentence each."""
+    from wealthos_pipeline.data.storage import failures
     from wealthos_pipeline.market_monitor import alerts as room
 
     session = work.session
     frames = room.gather(session.lake.read, dates=[work.end], calendar=session.calendar)
-    if session.checks:
-        frames["meta.checks"] = pl.concat(session.checks)
+    frames["meta.checks"] = _checks(work)
     found = room.evaluate(
         frames,
         dates=[work.end],
@@ -73,7 +75,21 @@ def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
         run_id=session.run.run_id,
         factors=tuple(session.library.factors.values()),
     )
-    return {"monitor.alerts": found}
+    previous = session.run.previous
+    failed = failures.read(work.settings.root, since=previous and previous.finished_at)
+    return {"monitor.alerts": pl.concat([found, room.failed_runs(failed, work.end)])}
+
+
+def _checks(work: Work) -> pl.DataFrame:
+    """This run's check results; where it had nothing to check, those that stand."""
+    session = work.session
+    if session.checks:
+        return pl.concat(session.checks)
+    old = session.lake.read("meta.checks").sort("checked_at")
+    last = old["run_id"].last() if old.height else None
+    return old.filter(pl.col("run_id") == last).with_columns(
+        pl.lit(session.run.run_id).alias("run_id")
+    )
 
 
 @stage(

@@ -32,7 +32,7 @@ def landing_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
             dg.RunRequest(
                 run_key="|".join(fresh),
                 run_config={
-                    "resources": {"settings": {"config": {"overrides_json": json.dumps(overrides)}}}
+                    "resources": {"session": {"config": {"overrides_json": json.dumps(overrides)}}}
                 },
                 tags={"wealthos/landing": str(len(fresh))},
             )

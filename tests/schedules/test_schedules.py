@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +12,7 @@ import pytest
 from schedules.sensors import landing_folder, record_failure
 from schedules.sessions import after_close, first_session_of_week
 from wealthos_pipeline.data.storage import failures
+from wealthos_pipeline.market_monitor.alerts import failed_runs
 
 
 def _tick(schedule: dg.ScheduleDefinition, day: str) -> dg.RunRequest | dg.SkipReason:
@@ -59,19 +60,13 @@ def test_a_landed_file_starts_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
         assert isinstance(again, dg.SkipReason)
 
 
-def test_no_landing_folder_is_not_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_landing_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEALTHOS_ROOT", str(tmp_path))
     with dg.DagsterInstance.ephemeral() as instance:
-        assert isinstance(
-            landing_folder(dg.build_sensor_context(instance=instance)), dg.SkipReason
-        )
+        assert isinstance(landing_folder(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 
 
-def test_a_failed_run_is_written_down_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_is_written_down_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEALTHOS_ROOT", str(tmp_path))
 
     @dg.op
@@ -97,3 +92,6 @@ def test_a_failed_run_is_written_down_once(
     assert frame.height == 1
     assert frame["job"][0] == "daily"
     assert "breaks" in frame["message"][0]
+    alert = failed_runs(frame, date(2024, 1, 2)).row(0, named=True)
+    assert alert["severity"] == "critical"
+    assert "daily" in alert["text"]

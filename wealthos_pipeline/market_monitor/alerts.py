@@ -209,3 +209,25 @@ def evaluate(
     if not rows:
         return out.empty()
     return out.conform(pl.DataFrame(rows, schema=out.schema()))
+
+
+def failed_runs(failures: pl.DataFrame, day: date) -> pl.DataFrame:
+    """One critical alert a run that failed since the last complete one.
+
+    failures: ``run_id, job, message, at`` (data.storage.failures.read).
+    """
+    return contract("monitor.alerts").conform(
+        failures.select(
+            pl.lit(day).alias("date"),
+            pl.lit("run_failed").alias("alert"),
+            pl.concat_str(pl.lit("run "), pl.col("run_id").str.slice(0, 8)).alias("subject"),
+            pl.lit("critical").alias("severity"),
+            pl.format(
+                "The job {} failed at {} UTC: {}",
+                "job",
+                pl.col("at").dt.strftime("%Y-%m-%d %H:%M"),
+                pl.col("message").str.split("\n").list.first(),
+            ).alias("text"),
+            pl.lit(None, dtype=pl.Float64).alias("value"),
+        )
+    )
