@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
-from wealthos_pipeline.core.data import contract
+from wealthos_pipeline import factors
+from wealthos_pipeline.core.data import contract, history_contract
+from wealthos_pipeline.core.data import load as declared
 from wealthos_pipeline.utils.code import file_hash
 
 _ISSUED = (
@@ -142,7 +144,10 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     available = [name for name, filled in prices.items() if filled]
     pairs = session.lake.scan("clean.series", columns=["series", "tenor"]).unique().collect()
     series = pairs.select("series", "tenor").sort("series", "tenor").rows()
-    contracts = [session.lake.contract(t) for t in session.lake.tables()]
+    families = [family.contract for family in session.library.families()]
+    fixed = list(declared().values())
+    histories = [history_contract(c) for c in fixed if c.restatable]
+    contracts = [*fixed, *histories, *families, factors.scores_contract(session.library)]
     return {
         "meta.catalog": room.build(
             contracts,

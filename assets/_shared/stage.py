@@ -164,6 +164,9 @@ class Stage:
         for table in self.checked:
             if table in frames:
                 contract = session.lake.contract(table)
+                if plan.clean and work.read(table, back=0).equals(frames[table]):
+                    yield from self._idle_checks(contract)
+                    continue
                 before = work.start and session.calendar.offset(work.start, -1)
                 checks = validation.validate(
                     contract,
