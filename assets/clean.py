@@ -9,8 +9,16 @@ import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.utils.config import Settings
 
 _ROOMS = ("data/processors",)
+
+
+def _clock(settings: Settings) -> tuple[str, int]:
+    """What of the settings decides when something was known."""
+    return settings.source.exchange, settings.time.known_lag_minutes
+
+
 _PUBLICATION = 66
 """Sessions within which every series is published (a monthly rate: a month after its month)."""
 
@@ -19,6 +27,7 @@ _PUBLICATION = 66
     contract("clean.instruments"),
     group="clean",
     inputs=("raw.instruments", "raw.prices"),
+    definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
 )
@@ -71,6 +80,7 @@ def _state(work: Work, start: date) -> pl.DataFrame:
     contract("clean.quarantine"),
     group="clean",
     inputs=("raw.prices", "raw.series", "raw.rejected", "clean.instruments"),
+    definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
     checked=("clean.prices",),
@@ -105,6 +115,7 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("clean.series"),
     group="clean",
     inputs=("raw.series",),
+    definition=_clock,
     rooms=_ROOMS,
     reach=lambda s: _PUBLICATION,
     always=True,  # a value that is already here becomes known by the passing of time alone
@@ -126,6 +137,7 @@ def series(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("clean.membership"),
     group="clean",
     inputs=("raw.membership", "clean.instruments"),
+    definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
 )
@@ -145,6 +157,7 @@ def members(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("clean.holdings"),
     group="clean",
     inputs=("clean.instruments",),
+    definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
     always=True,

@@ -82,7 +82,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
             s.factors.min_names,
             s.factors.min_sector_names,
         ),
-        rooms=("factors/transforms.py", "factors/kernels", "data/processors/membership.py"),
+        rooms=("factors/transforms.py", "data/processors/membership.py"),
     )
     def scores(work: Work) -> Mapping[str, pl.DataFrame]:
         """Winsorised, standardised, sector-neutral scores over the members at each date."""

@@ -123,7 +123,7 @@ def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
     group="portfolio",
     inputs=("portfolio.positions", "portfolio.nav", "clean.prices"),
     definition=lambda s: s.portfolio.var_sessions,
-    rooms=("portfolio/performance.py", "stats"),
+    rooms=("portfolio/performance.py",),
     reach=lambda s: 1,
     owner="team:portfolio",
     plots={"portfolio.risk": "var_99"},

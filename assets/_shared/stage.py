@@ -386,7 +386,7 @@ def stage(
     """Declare a stage.
 
     inputs: tables that it reads. definition: what of the settings changes its numbers.
-    rooms: parts of the library whose source changes its numbers. reach: sessions before the first
+    rooms: parts of the library that make its numbers (what they import is followed). reach: sessions before the first
     dirty date that can still change. checked: tables validated before they are written.
     plots: table → column averaged by date for a sparkline. latest_only: table → (column, value)
     whose rows exist for the latest date only (None: the whole table). snap: the first date to
@@ -401,7 +401,7 @@ def stage(
             tuple(inputs),
             compute,
             definition,
-            ("core", *rooms),
+            ("core/data.py", "core/factor.py", "core/portfolio.py", *rooms),
             reach,
             frozenset(kinds),
             owner,
