@@ -281,14 +281,34 @@ def test_names_that_leave_the_universe_are_sold(market: Market, core: Mandate) -
     assert held < date(2018, 4, 2)  # type: ignore[operator]
 
 
-def test_an_impossible_mandate_holds_its_cash_and_says_why(market: Market, core: Mandate) -> None:
+def test_an_impossible_mandate_holds_its_cash(market: Market, core: Mandate) -> None:
     mandate = core.model_copy(update={"name": "impossible", "max_volatility": 0.01})
     run = market.run(mandate, end=date(2017, 6, 30))
     assert set(run.solves["status"]) == {"infeasible"}
-    assert "Volatility of at most 1 % a year" in run.solves["message"][-1]
+    assert "worked out for live decisions only" in run.solves["message"][-1]
     assert run.trades.height == 0
     assert run.nav["nav"].unique().to_list() == [core.initial_nav]
     assert (run.targets["weight"] == run.targets["weight_before"]).all()
+
+
+def test_only_a_mandate_without_a_live_decision_is_diagnosed_in_its_backtest(
+    market: Market, core: Mandate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solve, calls = conic.run_clarabel, []
+
+    def counted(*args: Any) -> Any:
+        calls.append(1)
+        return solve(*args)
+
+    monkeypatch.setattr(conic, "run_clarabel", counted)
+    mandate = core.model_copy(update={"name": "impossible", "max_volatility": 0.01})
+    run = market.run(mandate, end=date(2017, 6, 30))
+    assert len(calls) == run.solves.height > 0
+    run = market.run(mandate.model_copy(update={"live": False}), end=date(2017, 6, 30))
+    assert "Volatility of at most 1 % a year; least change" in run.solves["message"][-1]
+    plain = mandate.model_copy(update={"max_volatility": None, "max_weight": 0.02})
+    run = market.run(plain, end=date(2017, 6, 30))
+    assert "At most 2 % a name; least change" in run.solves["message"][-1]
 
 
 def test_a_solver_that_crashes_holds_positions_and_the_run_goes_on(

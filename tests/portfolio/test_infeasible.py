@@ -132,6 +132,42 @@ def test_the_conflict_is_irreducible() -> None:
     assert optimise(replace(p, budget=0.05)).status == "optimal"
 
 
+def test_the_relaxation_is_never_rounded_to_one_that_is_too_small() -> None:
+    """Three sectors need 33.333… % each: 33.33 % would not be enough."""
+    found = optimise(problem(groups=sectors(count=3, cap=0.3)))
+    value = enough(found, "At most 30 % a sector")
+    assert value == pytest.approx(0.3334)
+    assert optimise(problem(groups=sectors(count=3, cap=value))).status == "optimal"
+    for seed in range(5):
+        p = problem(max_volatility=0.05 + 0.001 * seed, upper=0.3 + 0.1 * seed)
+        found = optimise(p)
+        for limit, name in (("Volatility", "max_volatility"), ("Weights", "budget")):
+            relaxed = replace(p, **{name: enough(found, limit)})
+            assert optimise(relaxed).status == "optimal", (seed, limit)
+    assert enough(optimise(problem(n=3, upper=0.2)), "At most 20 %") == pytest.approx(0.3334)
+
+
+def test_floors_above_zero_are_relaxed_from_where_they_are() -> None:
+    p = problem(max_volatility=0.165, lower=0.04, upper=0.3)
+    found = optimise(p)
+    value = enough(found, "At least 4 % a name")
+    assert 0 < value < 0.04
+    assert optimise(replace(p, lower=np.full(20, value))).status == "optimal"
+    assert optimise(replace(p, lower=np.full(20, value + 2e-4))).status == "infeasible"
+
+
+def test_floors_that_differ_are_relaxed_by_one_amount() -> None:
+    floors = np.where(np.arange(20) < 10, 0.03, 0.05)
+    p = problem(max_volatility=0.165, upper=0.3, lower=0.0)
+    p = replace(p, lower=floors)
+    sentence = next(c for c in optimise(p).conflicts if c.startswith("At least 3 % to 5 % a name"))
+    match = re.search(r"enough: each ([\d.]+) % lower", sentence)
+    assert match, sentence
+    amount = float(match.group(1)) / 100
+    assert optimise(replace(p, lower=floors - amount)).status == "optimal"
+    assert optimise(replace(p, lower=floors - amount + 2e-4)).status == "infeasible"
+
+
 def test_percent_is_short_and_readable() -> None:
     assert [percent(x) for x in (0.15, 1.0, 0.1534, 1 / 3, -0.005, 0.0, -0.00001)] == [
         "15 %", "100 %", "15.34 %", "33.33 %", "−0.5 %", "0 %", "0 %",

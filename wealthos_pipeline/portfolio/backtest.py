@@ -4,7 +4,8 @@ Decision dates are the last sessions of the mandate's periods by the exchange's 
 at the close of t is a number of units, from the weights and the net asset value of t; it is filled
 at the close of t + 1 (or the open, where the mandate says so and an open is known), whatever the price has
 become. Full one-way costs are charged at the fill. What cannot be filled (no bar that session) is
-not. A decision that has no answer holds what is held, and the run goes on.
+not. A decision that has no answer holds what is held, and the run goes on; which limits contradict
+each other is worked out for the live decision, or here for a mandate that has none (``live: false``).
 
 The run is a function of what was known: the risk model is that of the last month-end at or before t,
 the IC that of ``known_at`` up to the bar of t. It can be resumed at any session from positions and
@@ -201,7 +202,9 @@ class _Market:
         day, nav = self.panel.dates[row], account.nav(row)
         values = account.values(row)
         situation = self.situation(day, row, nav, values)
-        made = decision.decide(self.mandate, situation, run_kind=RUN_KIND)
+        made = decision.decide(
+            self.mandate, situation, run_kind=RUN_KIND, explain=not self.mandate.live
+        )
         if not made.acts:
             return made, None
         code = {name: i for i, name in enumerate(self.panel.ids)}

@@ -5,7 +5,7 @@ Backtest and live proposals share this: the same inputs give the same decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,9 @@ TRADE_FLOOR = 1e-9
 
 STALE = "no bar on the day, so it cannot be traded"
 LEFT = "no longer in the universe"
+UNEXPLAINED = (
+    "Which ones, and how far each would have to give, is worked out for live decisions only."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +95,12 @@ def labels(instruments: pl.DataFrame, day: date) -> Labels:
     return Labels(sector, symbol)
 
 
-def decide(mandate: Mandate, s: Situation, *, run_kind: str) -> Decision:
-    """The decision; what cannot be solved holds what is held, with the reason in ``solves``."""
+def decide(mandate: Mandate, s: Situation, *, run_kind: str, explain: bool = True) -> Decision:
+    """The decision; what cannot be solved holds what is held, with the reason in ``solves``.
+
+    explain: False leaves out why limits contradict each other, unless that is plain to see: the
+    analysis costs many times what a solve costs.
+    """
     if not s.members:
         return held(mandate, s, run_kind, "the universe has no names on this date")
     if s.risk is None:
@@ -108,7 +115,9 @@ def decide(mandate: Mandate, s: Situation, *, run_kind: str) -> Decision:
         if not problem.free.any():
             return held(mandate, s, run_kind, "no name of the universe can be chosen on this date")
         try:
-            solution = optimise(problem)
+            solution = optimise(problem, explain=explain)
+            if solution.status == "infeasible" and not solution.conflicts:
+                solution = replace(solution, message=UNEXPLAINED)
         except PortfolioError as error:
             solution = Solution("failed", problem.w0.copy(), message=str(error))
     return _written(mandate, s, problem, solution, run_kind)

@@ -26,11 +26,14 @@ LOOSE = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """One named limit: rows ``A w ≤ b`` (with ``− slack``), or a cap on turnover or volatility."""
+    """One named limit: rows ``A w ≤ b`` (with ``− slack``), or a cap on turnover or volatility.
+
+    value: what the limit says now; None where names have different ones, each relaxed by the slack.
+    """
 
     key: str
     words: str
-    value: float
+    value: float | None
     sign: float  # relaxed value = value + sign × slack
     rows: conic.Entries | None = None
     right: Floats | None = None
@@ -40,6 +43,15 @@ def percent(x: float) -> str:
     """``0.1534`` → ``15.34 %``, without needless zeros."""
     text = f"{100 * x:.2f}".rstrip("0").rstrip(".")
     return f"{'0' if text == '-0' else text} %".replace("-", "−")
+
+
+def enough(x: float, sign: float) -> str:
+    """``percent`` of a relaxed limit, rounded away from what is impossible: up (sign 1) or down (−1).
+
+    The solver's tolerance is taken off first, so that 0.15 + 1e-9 is 15 % and not 15.01 %.
+    """
+    steps = 1e4 * x
+    return percent((np.ceil(steps - 2e-3) if sign > 0 else np.floor(steps + 2e-3)) / 1e4)
 
 
 def obvious(p: Problem) -> tuple[str, ...]:
@@ -53,25 +65,25 @@ def obvious(p: Problem) -> tuple[str, ...]:
         alone = f" and {percent(held)} in names that cannot be traded" if frozen else ""
         out = [
             f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their largest weight{alone} "
-            f"come to {percent(high)}; least change that is enough: a budget of {percent(high)}."
+            f"come to {percent(high)}; least change that is enough: a budget of {enough(high, -1)}."
         ]
         if n:
             caps = p.upper[free]
             need = _level(caps, p.budget - held, upward=True)
             out.append(
-                f"At most {_range(caps)} a name; least change that is enough: {percent(need)}."
+                f"At most {_range(caps)} a name; least change that is enough: {enough(need, 1)}."
             )
         return (*out, *frozen)
     if low > p.budget + TOLERANCE:
         out = [
             f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their smallest weight come "
-            f"to {percent(low)}; least change that is enough: a budget of {percent(low)}."
+            f"to {percent(low)}; least change that is enough: a budget of {enough(low, 1)}."
         ]
         if n:
             floors = p.lower[free]
             need = _level(floors, p.budget - held, upward=False)
             out.append(
-                f"At least {_range(floors)} a name; least change that is enough: {percent(need)}."
+                f"At least {_range(floors)} a name; least change that is enough: {enough(need, -1)}."
             )
         return (*out, *frozen)
     empty = []
@@ -106,7 +118,7 @@ def explain(p: Problem) -> tuple[str, ...]:
     for limit in limits:
         if limit.key in conflict:
             alone = None if limit.key == "fixed" else _elastic(p, limits, keys, [limit.key])
-            sentences.append(_sentence(limit, alone))
+            sentences.append(_sentence(p, limit, alone))
     return tuple(sentences)
 
 
@@ -126,19 +138,22 @@ def _met(p: Problem, limit: Limit, w: Floats) -> bool:
         total = np.bincount(limit.rows.row, weights=used, minlength=len(limit.right))
         return bool((total <= limit.right + TOLERANCE).all())
     if limit.key == "turnover":
-        return 0.5 * float(np.abs(w - p.w0)[p.free].sum()) <= limit.value + TOLERANCE
-    return p.volatility(w) <= limit.value + TOLERANCE
+        return 0.5 * float(np.abs(w - p.w0)[p.free].sum()) <= (p.max_turnover or 0.0) + TOLERANCE
+    return p.volatility(w) <= (p.max_volatility or 0.0) + TOLERANCE
 
 
-def _sentence(limit: Limit, alone: _Elastic | None) -> str:
+def _sentence(p: Problem, limit: Limit, alone: _Elastic | None) -> str:
     if limit.key == "fixed":
         return f"{limit.words}."
     if alone is None:
         return f"{limit.words}; no other value of this limit alone is enough."
-    relaxed = limit.value + limit.sign * alone.slack
     if limit.key == "budget":
-        relaxed = alone.invested
-    return f"{limit.words}; least change that is enough: {percent(relaxed)}."
+        value = enough(alone.invested, 1.0 if alone.invested > p.budget else -1.0)
+    elif limit.value is None:
+        value = f"each {enough(alone.slack, 1)} {'higher' if limit.sign > 0 else 'lower'}"
+    else:
+        value = enough(limit.value + limit.sign * alone.slack, limit.sign)
+    return f"{limit.words}; least change that is enough: {value}."
 
 
 def _limits(p: Problem) -> list[Limit]:
@@ -150,12 +165,9 @@ def _limits(p: Problem) -> list[Limit]:
         out.append(Limit("turnover", text, p.max_turnover, 1.0))
     lo = np.where(free, p.lower, np.minimum(p.lower, np.nan_to_num(p.fixed)))
     hi = np.where(free, p.upper, np.maximum(p.upper, np.nan_to_num(p.fixed)))
-    top = float(p.upper[free].max(initial=0.0))
-    out.append(
-        Limit(
-            "upper", f"At most {_range(p.upper[free])} a name", top, 1.0, conic.diagonal(1.0, n), hi
-        )
-    )
+    caps, floors = p.upper[free], p.lower[free]
+    words = f"At most {_range(caps)} a name"
+    out.append(Limit("upper", words, _common(caps), 1.0, conic.diagonal(1.0, n), hi))
     capped = [g for g in p.groups if g.kind == "sector_cap" and g.upper is not None]
     if capped:
         cap = float(capped[0].upper or 0.0)
@@ -172,12 +184,9 @@ def _limits(p: Problem) -> list[Limit]:
             text = f"{_capital(g.name)}: at least {percent(g.lower)}"
             rows, right = conic.dense(-member), np.array([-g.lower])
             out.append(Limit(f"min {g.name}", text, g.lower, -1.0, rows, right))
-    floors = p.lower[free]
     long_only = bool(len(floors)) and bool((floors == 0).all())
     words = "Long only, no weight below 0 %" if long_only else f"At least {_range(floors)} a name"
-    out.append(
-        Limit("lower", words, float(floors.min(initial=0.0)), -1.0, conic.diagonal(-1.0, n), -lo)
-    )
+    out.append(Limit("lower", words, _common(floors), -1.0, conic.diagonal(-1.0, n), -lo))
     if not free.all():
         where, fixed = np.flatnonzero(~free), p.fixed[~free]
         text = " ".join(_frozen(p)).rstrip(".")
@@ -294,6 +303,11 @@ def _level(values: Floats, total: float, *, upward: bool) -> float:
         if (upward and level <= nxt) or (not upward and level >= nxt):
             return float(level)
     return float(goal / max(len(v), 1))
+
+
+def _common(values: Floats) -> float | None:
+    """The one bound of all names; None where they differ or there is none."""
+    return float(values[0]) if len(values) and np.ptp(values) < 1e-12 else None
 
 
 def _range(values: Floats) -> str:
