@@ -23,8 +23,8 @@ from wealthos_pipeline.utils.config import Settings
 Frames = dict[str, pl.DataFrame]
 LAST, RUN = date(2022, 12, 28), "20221228T213000Z-b2"
 ORDER = (
-    "Status",
     "What changed",
+    "At a glance",
     "Proposed trades",
     "Mandates",
     "Market",

@@ -116,11 +116,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The whole page: title, one line under it, sections, and what stands on every page."""
+    """The whole page: title, one line under it, what stands above the sections, the sections, and
+    what stands on every page."""
 
     title: str
     subtitle: str
     preheader: str
+    lead: tuple[Block, ...]
     sections: tuple[Section, ...]
     footer: tuple[Item, ...]
 

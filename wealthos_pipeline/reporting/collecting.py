@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date as Date  # noqa: N812  the argument is called date
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,7 +17,7 @@ from wealthos_pipeline.market_monitor import alerts as monitor
 from wealthos_pipeline.reporting import changes, health, market, skill
 from wealthos_pipeline.reporting import mandates as books
 from wealthos_pipeline.reporting.lens import Lens, Read
-from wealthos_pipeline.reporting.report import Alert, Report, Series, Status
+from wealthos_pipeline.reporting.report import Age, Alert, Causes, Report, Series, Status
 from wealthos_pipeline.utils.config import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 DATA_ALERTS = frozenset({"coverage_drop", "quarantine", "stale_instrument", "stale_series"})
 """Alerts that the data are not what they were: from ``warning`` on they make a report degraded.
 A failed check that does not block is an alert and no more."""
+
+ENDED = 20
+"""Sessions. Prices older than that when the run is made are those of a panel that has ended: the
+page says so, and is not called degraded every day."""
 
 
 def collect(
@@ -38,6 +44,8 @@ def collect(
     factors: Iterable[Factor] = (),
     notes: Sequence[str] = (),
     code_version: str = "",
+    causes: Causes | None = None,
+    now: datetime | None = None,
 ) -> Report:
     """The report of the session ``date`` (the last session before it on other days).
 
@@ -45,7 +53,9 @@ def collect(
         not exist reads as empty. Rows that could not have been known after the close of ``date``
         are dropped here, so later data cannot change a past report.
     mandates, factors: definitions, for titles, currencies and directions. notes: sentences to
-        print with the provenance. Nothing is invented: what is missing says why.
+        print with the provenance. causes: the comparison with the run before (see ``causes``).
+    now: when the run was made, to tell whether later prices should have been there; None: not judged.
+    Nothing is invented: what is missing says why.
     """
     clock = calendar or TradingCalendar(settings.source.exchange, settings.time.known_lag_minutes)
     day = clock.date_of(clock.slot(date))
@@ -68,7 +78,12 @@ def collect(
     before, changed = changes.since(lens, run_id=run_id, as_of=as_of, config=settings.config_hash)
     raised = _alerts(lens, run_id, defined, before)
     data = health.collect(lens, run_id=run_id, as_of=as_of, info=info)
-    status, reasons = _status(day, as_of, data, raised)
+    ages = health.ages(lens, as_of, past=past) if as_of is not None else ()
+    late = _late(clock, as_of, now)
+    status, reasons = _status(day, as_of, data, raised, ages, late)
+    said = tuple(notes)
+    if as_of is not None and late > ENDED:
+        said = (*said, f"The prices of this source end on {as_of}: the page speaks of that close")
     nav = lens("portfolio.nav").filter(pl.col("run_kind") == "backtest").sort("mandate", "date")
     outcomes = books.outcomes(lens)
     return Report(
@@ -83,7 +98,7 @@ def collect(
         source=info,
         labels=dict(described.select("instrument_id", "symbol").iter_rows()),
         names=dict(described.drop_nulls("name").select("instrument_id", "name").iter_rows()),
-        changes=changed,
+        changes=replace(changed, causes=causes),
         alerts=raised,
         proposals=books.proposals(lens, mandates),
         mandates=books.collect(lens, mandates, nav, outcomes),
@@ -96,8 +111,16 @@ def collect(
             outcomes=outcomes,
             regime=lens("monitor.regime", "date", "p_turbulent").sort("date"),
         ),
-        notes=tuple(notes),
+        notes=said,
+        ages=ages,
     )
+
+
+def _late(clock: TradingCalendar, as_of: Date | None, now: datetime | None) -> int:
+    """Sessions whose bars were known when the run was made and that the prices do not reach."""
+    if as_of is None or now is None:
+        return 0
+    return max(clock.slot(clock.last_known(now)) - clock.slot(as_of), 0)
 
 
 def _alerts(
@@ -125,9 +148,15 @@ def _alerts(
 
 
 def _status(
-    day: Date, as_of: Date | None, data: health.Health, raised: tuple[Alert, ...]
+    day: Date,
+    as_of: Date | None,
+    data: health.Health,
+    raised: tuple[Alert, ...],
+    ages: tuple[Age, ...],
+    late: int,
 ) -> tuple[Status, tuple[str, ...]]:
-    """blocked: no data, or a failed check that blocks; degraded: the data are not what they were."""
+    """blocked: no data, or a failed check that blocks; degraded: the data are not what they were,
+    or parts of the page are older than it."""
     if as_of is None:
         return "blocked", ("There are no prices: nothing below can be trusted.",)
     blocking = [
@@ -140,5 +169,17 @@ def _status(
     reasons = []
     if as_of < day:
         reasons.append(f"The last prices are of {as_of}, before the report's session {day}.")
+    elif 0 < late <= ENDED:
+        reasons.append(
+            f"The last prices are of {as_of}: {late} session{'s' if late > 1 else ''} since then "
+            "had closed when the run was made, and no price of them had come."
+        )
+    reasons += [old(a) for a in ages]
     reasons += [a.text for a in raised if a.name in DATA_ALERTS and a.severity != "info"]
     return ("degraded" if reasons else "complete"), tuple(reasons)
+
+
+def old(age: Age) -> str:
+    """One sentence about a part of the page that is older than the page."""
+    sessions = f"{age.sessions} session{'s' if age.sessions > 1 else ''}"
+    return f"{age.what}: as of {age.date}, {sessions} before the prices."

@@ -8,12 +8,47 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wealthos_pipeline.reporting.lens import Lens, groups
-from wealthos_pipeline.reporting.report import Health
+from wealthos_pipeline.reporting.report import Age, Health
 
 if TYPE_CHECKING:
     from wealthos_pipeline.data.sources.base import SourceInfo
 
-__all__ = ["Health", "collect"]
+__all__ = ["Health", "ages", "collect"]
+
+PARTS = (
+    ("trades", "Proposed trades", "portfolio.solves"),
+    ("mandates", "Performance of the mandates", "portfolio.nav"),
+    ("mandates", "Risk forecasts", "portfolio.risk"),
+    ("market", "Regime", "monitor.regime"),
+    ("models", "Predictions", "models.predictions"),
+)
+"""(section, what it shows, the table that it comes from): parts that every session makes anew."""
+
+LOOK_BACK = 260
+"""Sessions; what is older than that is not found and its section says that there is nothing."""
+
+
+def ages(lens: Lens, as_of: date, *, past: bool) -> tuple[Age, ...]:
+    """Parts of the page whose newest row is of an earlier session than ``as_of``.
+
+    past: no live run was made, so decisions and predictions are those of the backtest, which makes
+    none every day; they are not called old.
+    """
+    out = []
+    for anchor, what, table in PARTS:
+        live = {"portfolio.solves": "run_kind", "models.predictions": "kind"}.get(table)
+        if live and past:
+            continue
+        rows = lens(table, "date", *([live] if live else []), sessions=LOOK_BACK)
+        if live:
+            rows = rows.filter(pl.col(live) == "live")
+        if rows.is_empty():
+            continue
+        newest = rows.select(pl.col("date").max()).item()
+        age = lens.calendar.slot(as_of) - lens.calendar.slot(newest)
+        if age > 0:
+            out.append(Age(anchor, what, newest, age))
+    return tuple(out)
 
 
 def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) -> Health:

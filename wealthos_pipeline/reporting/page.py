@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 
-from wealthos_pipeline.reporting import page_health, page_mandates, page_market
+from wealthos_pipeline.reporting import (
+    page_changes,
+    page_glance,
+    page_health,
+    page_mandates,
+    page_market,
+)
 from wealthos_pipeline.reporting.blocks import (
     Block,
-    Cell,
     Column,
     Figures,
     Heading,
@@ -18,12 +23,8 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
-    signed,
 )
 from wealthos_pipeline.reporting.report import (
-    Alert,
-    MandateReport,
-    Move,
     Proposal,
     Report,
     TradeLine,
@@ -31,11 +32,9 @@ from wealthos_pipeline.reporting.report import (
 from wealthos_pipeline.reporting.words import (
     count,
     day,
-    line,
     money,
     number,
     percent,
-    points,
     sentence,
 )
 
@@ -48,8 +47,8 @@ SIDES = {"buy": "Buy", "sell": "Sell"}
 def build(report: Report, charts: frozenset[str]) -> Page:
     """The page of ``report``; ``charts``: names of those that were drawn."""
     sections = (
-        Section("status", "Status", _status(report)),
-        Section("changes", "What changed", _changes(report)),
+        Section("changes", "What changed", page_changes.changes(report)),
+        Section("glance", "At a glance", page_glance.glance(report)),
         Section("trades", "Proposed trades", _trades(report)),
         Section("mandates", "Mandates", page_mandates.blocks(report, charts)),
         Section("market", "Market", page_market.market(report, charts)),
@@ -65,6 +64,7 @@ def build(report: Report, charts: frozenset[str]) -> Page:
         preheader=f"{status}. {count(loud, 'alert')} to look at, "
         f"{count(sum(len(p.trades) for p in report.proposals), 'trade')} proposed. "
         f"Data as of {day(report.as_of)}.",
+        lead=_status(report),
         sections=sections,
         footer=page_health.biases(report),
     )
@@ -105,14 +105,6 @@ def _status(report: Report) -> tuple[Block, ...]:
     blocks += [
         Text(r, "critical" if report.status == "blocked" else "warning") for r in report.reasons
     ]
-    glance = _glance(report)
-    if glance is not None:
-        blocks.append(glance)
-    if report.alerts:
-        blocks.append(Heading("Alerts"))
-        blocks.append(Items(tuple(_alert(report, a) for a in report.alerts), mail_rows=8))
-    else:
-        blocks.append(Text("No alert was raised.", "muted"))
     return tuple(blocks)
 
 
@@ -122,138 +114,6 @@ def _status_words(report: Report) -> str:
         total = sum(n for _, _, n, _ in report.health.checks)
         return f"{passed} of {total} data checks passed" if total else "no checks on record"
     return count(len(report.reasons), "reason") + " below"
-
-
-def _alert(report: Report, alert: Alert) -> Item:
-    new = "new · " if alert.new else ""
-    return Item(alert.severity, "", new + line(_symbols(report, alert.text)), alert.severity)
-
-
-def _symbols(report: Report, text: str) -> str:
-    """Instrument ids at the head of a sentence as symbols."""
-    head, space, rest = text.partition(" ")
-    bare = head.rstrip(":")
-    label = report.labels.get(bare)
-    return text if label is None else f"{label}{head[len(bare) :]}{space}{rest}"
-
-
-def _glance(report: Report) -> Table | None:
-    rows = [_glance_row(report, m) for m in report.mandates]
-    if not rows:
-        return None
-    return Table(
-        (
-            Column("Mandate", right=False),
-            Column("1 month"),
-            Column("over 1/N"),
-            Column("1 year"),
-            Column("over 1/N"),
-            Column("Drawdown", wide=True),
-            Column("VaR 99 %", wide=True),
-            Column("To trade"),
-        ),
-        tuple(rows),
-        note="Net of costs, against 1/N of the same universe with the same costs. VaR: one session "
-        "ahead. To trade: one-way share of net asset value.",
-    )
-
-
-def _glance_row(report: Report, m: MandateReport) -> tuple[Cell, ...]:
-    proposal = next((p for p in report.proposals if p.mandate == m.name), None)
-    trade = _to_trade(proposal)
-    if m.track is None:
-        return cells(m.title, *(Cell("–", "muted") for _ in range(6)), trade)
-    out: list[str | Cell] = [m.title]
-    for window in ("1 month", "1 year"):
-        mine = m.track.returns.get(window)
-        other = m.benchmark.returns.get(window) if m.benchmark else None
-        gap = None if mine is None or other is None else mine - other
-        out += [signed(percent(mine, sign=True)), signed(points(gap))]
-    out.append(percent(m.track.drawdown))
-    out.append(percent(m.risk.var_99 if m.risk else None, 2))
-    return cells(*out, trade)
-
-
-def _to_trade(proposal: Proposal | None) -> Cell:
-    if proposal is None:
-        return Cell("–", "muted")
-    if proposal.status in ("infeasible", "failed"):
-        return Cell("impossible" if proposal.status == "infeasible" else "failed", "critical")
-    if not proposal.trades:
-        return Cell("nothing", "muted")
-    return Cell(percent(proposal.turnover))
-
-
-def _changes(report: Report) -> tuple[Block, ...]:
-    c = report.changes
-    blocks: list[Block] = []
-    if c.against is not None:
-        blocks.append(Text(f"Compared with {c.against}."))
-    if c.why:
-        blocks.append(Text(c.why, "muted"))
-    if c.facts:
-        blocks.append(Text(" ".join(c.facts)))
-    if c.against is None:
-        return tuple(blocks)
-    if c.targets:
-        title = "Target weights that moved most"
-        moved = {m.owner for m in c.targets}
-        turned = ", ".join(
-            f"{o} {percent(v)}" for o, v in sorted((c.turnover or {}).items()) if o in moved
-        )
-        blocks.append(
-            _moves(
-                report, c.targets, title, "Mandate", 100, "% of NAV", f"One-way change: {turned}."
-            )
-        )
-    else:
-        blocks.append(Text("No target weight moved by 0.05 % or more."))
-    if c.predictions:
-        note = "z: the model's score in standard deviations over the date's names."
-        blocks.append(
-            _moves(report, c.predictions, "Predictions that moved most", "Model", 1, "z", note)
-        )
-    else:
-        blocks.append(Text("No prediction moved."))
-    new = [a for a in report.alerts if a.new]
-    if not c.why:
-        came = f"{count(len(new), 'new alert')}, marked above" if new else "No new alert"
-        gone = f"{count(c.alerts_gone, 'alert')} no longer raised" if c.alerts_gone else "none gone"
-        blocks.append(Text(f"{came}; {gone}."))
-    return tuple(blocks)
-
-
-def _moves(
-    report: Report,
-    moves: tuple[Move, ...],
-    title: str,
-    owner: str,
-    scale: int,
-    unit: str,
-    note: str,
-) -> Table:
-    return Table(
-        (
-            Column(owner, right=False),
-            Column("Name", right=False),
-            Column(f"before, {unit}"),
-            Column("now"),
-            Column("change"),
-        ),
-        tuple(
-            cells(
-                m.owner,
-                report.label(m.instrument),
-                number(scale * m.before, 2, sign=scale == 1),
-                number(scale * m.after, 2, sign=scale == 1),
-                number(scale * m.change, 2, sign=True),
-            )
-            for m in moves
-        ),
-        title=title,
-        note=note,
-        mail_rows=12,
-    )
 
 
 def _trades(report: Report) -> tuple[Block, ...]:

@@ -25,9 +25,11 @@ def report(
     """Collect, render and write the report of ``snapshot``; the folder that holds it."""
     from wealthos_pipeline.portfolio import mandates
     from wealthos_pipeline.reporting import export
+    from wealthos_pipeline.reporting.causes import explain
     from wealthos_pipeline.reporting.collecting import collect
 
     manifest = snapshot.manifest
+    written = tuple(mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates"))
     collected = collect(
         snapshot.read,
         date=manifest.as_of,
@@ -35,9 +37,13 @@ def report(
         settings=settings,
         run_id=manifest.run_id,
         calendar=calendar,
-        mandates=tuple(mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")),
+        mandates=written,
         factors=tuple(library.factors.values()),
         code_version=manifest.code_version,
+        causes=explain(
+            snapshot, settings=settings, calendar=calendar, library=library, mandates=written
+        ),
+        now=manifest.started_at,
     )
     return export.write(export.render(collected), settings.reports)
 

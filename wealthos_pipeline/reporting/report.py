@@ -13,6 +13,7 @@ from datetime import date as Date  # noqa: N812  Report has a field called date
 from typing import TYPE_CHECKING, Literal
 
 from wealthos_pipeline.market_monitor.evidence import Mean
+from wealthos_pipeline.reporting.words import short_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,10 +49,50 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Explained:
+    """A number that changed, and why. kind: ``target`` (weight) or ``prediction`` (z).
+
+    parts: (cause, its share of ``after - before``); with ``residual`` they add up to it.
+    """
+
+    kind: str
+    owner: str
+    instrument: str
+    before: float
+    after: float
+    parts: tuple[tuple[str, float], ...]
+    residual: float
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Causes:
+    """This run compared with the run before, number by number.
+
+    moves: the largest of each owner. turnover: by mandate, one-way, over all names. residual: the
+    largest that is left unexplained, by kind, over all names. same: nothing differs that could move
+    a number. why: the reason why the comparison could not be made, '' if it was.
+    """
+
+    against: str
+    facts: tuple[str, ...] = ()
+    moves: tuple[Explained, ...] = ()
+    turnover: Mapping[str, float] | None = None
+    residual: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
+    same: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """What changed since the run before, or since the session before where no run is on record.
 
-    against: what it is compared with, in words; None on a first run (``why`` says so).
+    against: what it is compared with, in words; None on a first run (``why`` says so). causes: the
+    explanation of the change, None where it was not asked for or there is no run before.
     """
 
     against: str | None
@@ -61,6 +102,7 @@ class Changes:
     predictions: tuple[Move, ...] = ()
     turnover: Mapping[str, float] | None = None
     alerts_gone: int = 0
+    causes: Causes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +304,19 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Age:
+    """A part of the page that speaks of an earlier session than the page: how old, in sessions.
+
+    anchor: the section that it stands in.
+    """
+
+    anchor: str
+    what: str
+    date: date
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """Frames behind the charts; every one may be empty.
 
@@ -299,11 +354,12 @@ class Report:
     health: Health
     series: Series
     notes: tuple[str, ...] = ()
+    ages: tuple[Age, ...] = ()
 
     @property
     def run(self) -> str:
         """The run's id, shortened for headings."""
-        return self.run_id.split("-")[0] if len(self.run_id) > 24 else self.run_id
+        return short_run(self.run_id)
 
     def label(self, instrument: str) -> str:
         """The symbol of an instrument; its id where there is none."""

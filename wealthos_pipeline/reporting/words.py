@@ -51,6 +51,11 @@ def count(value: int, one: str, many: str | None = None) -> str:
     return f"{value:,}{_SPACE}{one if value == 1 else many or one + 's'}"
 
 
+def short_run(run_id: str) -> str:
+    """A run's id, shortened for headings."""
+    return run_id.split("-")[0] if len(run_id) > 24 else run_id
+
+
 def sentence(text: str) -> str:
     """``text`` on one line, beginning with a capital and ending with a full stop."""
     flat = line(text)
