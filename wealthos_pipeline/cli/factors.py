@@ -72,7 +72,7 @@ def list_(
     least = [r["detectable_ic"] for r in judged if r["detectable_ic"] is not None]
     note(
         f"mean rank IC at {horizon} sessions, times the factor's direction; t by Newey–West"
-        + (f"; these data can show an IC of {min(least):.3f} at best" if least else "")
+        + (f"; these data cannot show an IC below {min(least):.3f}" if least else "")
     )
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_COMMAND = re.compile(
+    r"(?<=`)wealthos (?=[a-z-])|(?<=: )wealthos (?=[a-z-])|(?<=see )wealthos (?=[a-z-])"
+)
+
 WORDS = 24
 """Narrower than this a column of words is not made."""
 
@@ -39,9 +46,26 @@ def err() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
+def program() -> str:
+    """What to type to start this program again: its name where the shell finds it, else its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("wealthos")
+    if called.name != "wealthos" or (found and Path(found).resolve() == called.resolve()):
+        return "wealthos"
+    try:
+        return shlex.quote(str(called.absolute().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(called.absolute()))
+
+
+def typed(text: str) -> str:
+    """``text`` with the commands that it names (`wealthos run`) as this shell takes them."""
+    return _COMMAND.sub(lambda _: f"{program()} ", text)
+
+
 def error_line(message: str) -> None:
     """One error: red, on standard error."""
-    first, _, rest = message.strip().partition("\n")
+    first, _, rest = typed(message.strip()).partition("\n")
     err().print(f"[bold red]error[/bold red] [red]{escape(first)}[/red]")
     if rest:
         err().print(escape(rest))
@@ -49,7 +73,7 @@ def error_line(message: str) -> None:
 
 def note(message: str) -> None:
     """A quiet hint on standard error."""
-    err().print(f"[dim]{escape(message)}[/dim]")
+    err().print(f"[dim]{escape(typed(message))}[/dim]")
 
 
 def emit(body: object) -> None:
@@ -79,8 +103,10 @@ def frame(
 ) -> None:
     """A Polars frame as a table; ``formats`` gives a format spec by column, e.g. ``.1%``."""
     numbers = {c for c, t in data.schema.items() if t.is_numeric()}
+    years = {c: "d" for c in data.columns if c == "year" and data.schema[c].is_integer()}
+    how = years | dict(formats or {})
     rows = [
-        [cell(v, (formats or {}).get(c, "")) for c, v in zip(data.columns, row, strict=True)]
+        [cell(v, how.get(c, "")) for c, v in zip(data.columns, row, strict=True)]
         for row in data.rows()
     ]
     table(data.columns, rows, title=title, right=numbers)
@@ -158,7 +184,8 @@ def cell(value: object, spec: str = "") -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             return "–"
-        return format(value, spec or (".4g" if abs(value) < 1000 else ",.0f"))
+        text = format(value, spec or (".4g" if abs(value) < 1000 else ",.0f"))
+        return text.lstrip("-") if value == 0 else text
     if isinstance(value, int):
         return format(value, spec or ",")
     if isinstance(value, datetime):

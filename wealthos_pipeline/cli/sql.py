@@ -29,7 +29,10 @@ class Format(StrEnum):
 
 def sql(
     query: Annotated[
-        str, typer.Argument(help='SQL, e.g. "from portfolio.nav limit 5"; - reads it.')
+        str,
+        typer.Argument(
+            help='SQL, e.g. "from portfolio.nav limit 5"; - reads it from standard input.'
+        ),
     ],
     format_: Annotated[
         Format, typer.Option("--format", "-f", help="How to print rows.")

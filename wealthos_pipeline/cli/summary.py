@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 
-from wealthos_pipeline.cli.output import count, out, short_run
+from wealthos_pipeline.cli.output import count, out, program, short_run, typed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,6 +82,7 @@ def show(summary: dict[str, Any]) -> None:
 
 def _indented(line: str) -> RenderableType:
     """Two spaces in, also where the line goes on; plain where nobody looks at a terminal."""
+    line = typed(line)
     return Padding(escape(line), (0, 0, 0, 2)) if sys.stdout.isatty() else escape(f"  {line}")
 
 
@@ -89,11 +90,12 @@ def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Commands to type next, complete with the root where it is not the default."""
     default = Path(summary["root"]).resolve() == Path("data").resolve()
     root = "" if default else f" --root {shlex.quote(summary['root'])}"
+    name = program()
     return [
-        (f"wealthos report --open{root}", "the page that goes out each morning"),
-        (f"wealthos backtest{root}", "how each mandate would have done, beside 1/N"),
-        (f'wealthos sql "from portfolio.nav limit 5"{root}', "ask the warehouse"),
-        (f"wealthos ui{root}", "the graph, its runs and checks"),
+        (f"{name} report --open{root}", "the page that goes out each morning"),
+        (f"{name} backtest{root}", "how each mandate would have done, beside 1/N"),
+        (f'{name} sql "from portfolio.nav limit 5"{root}', "ask the warehouse"),
+        (f"{name} ui{root}", "the graph, its runs and checks"),
     ]
 
 

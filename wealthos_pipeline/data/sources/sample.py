@@ -121,7 +121,7 @@ class SampleSource:
                 "dividend": "dividends are inside the adjusted closes, not given as events",
                 "split_ratio": "splits are inside the adjusted closes, not given as events",
                 "market_cap": "neither shares outstanding nor traded prices are in the files",
-                "yield_curve": "no Treasury curve is in the wheels; only monthly AAA and BAA yields",
+                "yield_curve": "the packages hold no Treasury curve, only monthly AAA and BAA yields",
                 "vix": "2014–2019 only",
                 "risk_free": "monthly, until 2018-11",
                 "membership": "the 20 stocks are a fixed list; no index membership is given",
