@@ -140,6 +140,7 @@ def series(work: Work) -> Mapping[str, pl.DataFrame]:
     definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
+    whole=True,  # a symbol's first bar gives its intervals of long before an instrument
 )
 def members(work: Work) -> Mapping[str, pl.DataFrame]:
     """Who was in which universe when. Names that left stay, with the day they left."""
@@ -148,8 +149,6 @@ def members(work: Work) -> Mapping[str, pl.DataFrame]:
     cleaned = room.clean(
         work.read("raw.membership"), work.read("clean.instruments"), work.session.calendar
     )
-    if work.start is not None:
-        cleaned = cleaned.filter(pl.col("valid_from") >= work.start)
     return {"clean.membership": cleaned}
 
 

@@ -107,7 +107,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
     @stage(
         contract("factors.performance"),
         group="factors",
-        inputs=(scores_table.name, *tables, "clean.prices"),
+        inputs=(scores_table.name, *tables, "clean.prices", "clean.membership"),
         definition=lambda s: s.factors.horizons,
         rooms=(
             "factors/evaluation.py",
@@ -144,7 +144,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
     @stage(
         contract("factors.summary"),
         group="factors",
-        inputs=("factors.performance",),
+        inputs=("factors.performance", scores_table.name),
         rooms=("factors/evaluation.py", "stats"),
     )
     def summary(work: Work) -> Mapping[str, pl.DataFrame]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,8 +13,14 @@ from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.utils.logging import get_logger
 
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.sources import RawFrames
+    from wealthos_pipeline.data.storage.lake import Lake
+
 OVERLAP = 30
 """Sessions before the last stored bar that are fetched again, to notice restatements."""
+
+_HISTORIES = {"raw.prices": ("source", "symbol"), "raw.series": ("source", "series", "tenor")}
 
 _RAW = ("raw.prices", "raw.series", "raw.instruments", "raw.membership")
 
@@ -23,7 +31,22 @@ def _since(work: Work) -> date | None:
         return None
     last = session.lake.scan("raw.prices").filter(pl.col("source") == session.source.name)
     day = last.select(pl.col("date").max()).collect().item()
+    previous = session.run.previous
+    told = None if previous is None else previous.config.get("time", {}).get("start")
+    if told != work.settings.public()["time"]["start"]:
+        return None  # another beginning of the data
     return None if day is None else session.calendar.offset(day, -OVERLAP)
+
+
+def _begins(lake: Lake, fetched: RawFrames, since: date) -> bool:
+    """Whether something came of which the lake has nothing since ``since``: a new symbol or series, or
+    one that was not kept up. Its history before ``since`` is missing then."""
+    return any(
+        getattr(fetched, table.removeprefix("raw."))
+        .join(lake.read(table, start=since, columns=by), on=by, how="anti")
+        .height
+        for table, by in _HISTORIES.items()
+    )
 
 
 @stage(
@@ -43,15 +66,17 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
 
     session, time = work.session, work.settings.time
     since = _since(work)
-    fetched = session.source.fetch(
-        Request(
-            start=time.start,
-            end=time.end,
-            now=work.session.now,
-            calendar=session.calendar,
-            since=since,
-        )
+    request = Request(
+        start=time.start,
+        end=time.end,
+        now=work.session.now,
+        calendar=session.calendar,
+        since=since,
     )
+    fetched = session.source.fetch(request)
+    if since is not None and _begins(session.lake, fetched, since):
+        since = None
+        fetched = session.source.fetch(replace(request, since=None))
     _say(fetched.failures)
     frames = {
         "raw.prices": fetched.prices,

@@ -59,7 +59,12 @@ def signals(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("monitor.opportunities"),
     group="monitor",
-    inputs=("models.predictions", "models.evaluation", "factors.scores_equity"),
+    inputs=(
+        "models.predictions",
+        "models.evaluation",
+        "factors.scores_equity",
+        "clean.instruments",
+    ),
     rooms=("market_monitor/opportunity.py", "market_monitor/evidence.py"),
     owner=_OWNER,
     latest_only={"monitor.opportunities": None},

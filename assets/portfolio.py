@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 import polars as pl
 
@@ -61,6 +62,22 @@ def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
     return {"portfolio.risk_exposures": exposures, "portfolio.risk_factors": factors}
 
 
+def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | None:
+    """``start``, or the earliest of the last bars before the statements of holdings that count today:
+    they give a price to what has stopped trading, and the splits since."""
+    mine = holdings.filter(pl.col("date") <= work.end)
+    stated = mine.group_by("mandate").agg(pl.col("date").max())["date"].min()
+    if start is None or not isinstance(stated, date):
+        return start
+    bars = work.session.lake.scan(
+        "clean.prices", columns=["instrument_id", "date"], end=max(stated, start)
+    ).filter(pl.col("instrument_id").is_in(mine["instrument_id"].unique().to_list()))
+    before = pl.col("date").filter(pl.col("date") <= stated).max()
+    last = bars.group_by("instrument_id").agg(pl.coalesce(before, pl.col("date").min()))
+    first = last.select(pl.col("date").min()).collect().item()
+    return start if first is None else min(start, first)
+
+
 @stage(
     *(contract(f"portfolio.{name}") for name in _PATHS),
     group="portfolio",
@@ -92,9 +109,7 @@ def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
     from wealthos_pipeline.portfolio import pipeline
 
     holdings = work.session.lake.read("clean.holdings")
-    since = work.back(pipeline.LOOKBACK)
-    if since is not None and holdings.height:
-        since = min(since, holdings["date"].min())  # splits since the statement are applied
+    since = _since(work, holdings, work.back(pipeline.LOOKBACK))
     prices = work.session.lake.read("clean.prices", start=since, columns=_PRICES)
     frames = pipeline.run(
         mandates(work.settings),

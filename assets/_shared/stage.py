@@ -126,6 +126,7 @@ class Stage:
     latest_only: Mapping[str, tuple[str, str] | None]
     always: bool
     snap: str
+    whole: bool
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
@@ -229,8 +230,10 @@ class Stage:
         return {name: contracts[name].conform(frame) for name, frame in frames.items()}
 
     def _start(self, session: Session, plan: Any) -> date | None:
-        if plan.full or session.full:
-            return session.from_date if not session.full and session.from_date else None
+        if plan.full or session.full or self.whole:
+            return (
+                None  # what was made by other code or settings does not stand before a date either
+            )
         dirty = min(
             (d for d in (plan.dirty_from, session.from_date) if d is not None), default=None
         )
@@ -238,11 +241,22 @@ class Stage:
             return None
         start = session.calendar.offset(dirty, -self.reach(session.settings))
         if self.snap == "month":
-            first = start.replace(day=1)
+            first = self._unsettled(session, start).replace(day=1)
             start = (
                 first if session.calendar.is_session(first) else session.calendar.offset(first, 1)
             )
         return start
+
+    def _unsettled(self, session: Session, start: date) -> date:
+        """``start``, or the last stored date before it where that is no last session of its month: the
+        rows of what was the latest session then."""
+        table, calendar = self.contracts[0], session.calendar
+        day = table.date_column
+        if day is None:
+            return start
+        older = session.lake.scan(table.name, end=calendar.offset(start, -1))
+        last = older.select(pl.col(day).max()).collect().item()
+        return start if last is None or calendar.offset(last, 1).month != last.month else last
 
     def _write(
         self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None
@@ -381,6 +395,7 @@ def stage(
     latest_only: Mapping[str, tuple[str, str] | None] | None = None,
     always: bool = False,
     snap: str = "",
+    whole: bool = False,
     name: str | None = None,
 ) -> Callable[[Compute], Stage]:
     """Declare a stage.
@@ -391,6 +406,7 @@ def stage(
     plots: table → column averaged by date for a sparkline. latest_only: table → (column, value)
     whose rows exist for the latest date only (None: the whole table). snap: the first date to
     compute is moved back to the first session of its month. always: run even if no input changed.
+    whole: the tables are small and any row of the inputs can change any of theirs: never in part.
     """
 
     def declare(compute: Compute) -> Stage:
@@ -410,6 +426,7 @@ def stage(
             latest_only or {},
             always,
             snap,
+            whole,
         )
 
     return declare

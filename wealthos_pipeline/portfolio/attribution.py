@@ -5,6 +5,7 @@ was held overnight. With W and R the weights and returns of a sector in the port
 benchmark (b), and R_b the benchmark's return on its own start-of-day holdings, cash included
 (Brinson & Fachler, "Measuring non-US equity portfolio performance", 1985):
 
+- a name's sector is that of its description on the day;
 - allocation ``(W_p − W_b)(R_b,sector − R_b)``, selection ``W_b (R_p,sector − R_b,sector)``,
   interaction ``(W_p − W_b)(R_p,sector − R_b,sector)``; a sector that one side does not hold has the
   other's return there, and R_b where the benchmark does not hold it;
@@ -18,11 +19,13 @@ Every effect is the portfolio's against the benchmark's; they add up to the acti
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import PortfolioError
@@ -96,10 +99,7 @@ def daily(
     if not panel.dates or not nav.height:
         return table.empty()
     marks = Marks.of(panel)
-    sector_of = _sectors(instruments)
-    names = np.array([sector_of.get(i, UNKNOWN) for i in panel.ids], dtype=object)
-    sectors = sorted(set(names.tolist()))
-    members = [np.flatnonzero(names == s) for s in sectors]
+    sectors, sector = _sectors(instruments, panel)
 
     last = len(panel.dates) - 1
     if end is not None:
@@ -128,10 +128,11 @@ def daily(
         )
         total = now.sum(axis=1) + span.cash
         gain = then - now
-        for j, member in enumerate(members):
-            pick = np.flatnonzero(np.isin(span.columns, member))
-            day.weights[lo + 1 : hi + 1, j] = now.take(pick, axis=1).sum(axis=1) / total
-            day.contributions[lo + 1 : hi + 1, j] = gain.take(pick, axis=1).sum(axis=1) / total
+        which = sector[lo + 1 : hi + 1].take(span.columns, axis=1)
+        for j in range(len(sectors)):
+            inside = which == j
+            day.weights[lo + 1 : hi + 1, j] = np.where(inside, now, 0.0).sum(axis=1) / total
+            day.contributions[lo + 1 : hi + 1, j] = np.where(inside, gain, 0.0).sum(axis=1) / total
         day.cash[lo + 1 : hi + 1] = span.cash / total
 
     books = {
@@ -236,10 +237,24 @@ def _lines(dates: pl.Series, effect: str, group: str, value: Floats) -> pl.DataF
     )
 
 
-def _sectors(instruments: pl.DataFrame) -> dict[str, str]:
-    """Latest known sector of each instrument: a snapshot, as the catalog says."""
-    rows = instruments.filter(pl.col("sector").is_not_null()).sort("instrument_id", "valid_from")
-    return dict(rows.select("instrument_id", "sector").iter_rows())
+def _sectors(instruments: pl.DataFrame, panel: Panel) -> tuple[list[str], NDArray[np.int32]]:
+    """Sectors in order, and the number of each instrument's on each session of the panel.
+
+    The description valid on the session counts; before the first one, the first (a static snapshot).
+    """
+    order = instruments.sort("instrument_id", "valid_from")
+    spoken: dict[str, list[tuple[date, str]]] = {}
+    for name, since, word in order.select("instrument_id", "valid_from", "sector").iter_rows():
+        spoken.setdefault(name, []).append((since, UNKNOWN if word is None else word))
+    described = [spoken.get(name, [(date.min, UNKNOWN)]) for name in panel.ids]
+    sectors = sorted({word for own in described for _, word in own})
+    number = {word: j for j, word in enumerate(sectors)}
+    out = np.empty((len(panel.dates), len(panel.ids)), dtype=np.int32)
+    for i, own in enumerate(described):
+        out[:, i] = number[own[0][1]]
+        for since, word in own[1:]:
+            out[bisect_left(panel.dates, since) :, i] = number[word]
+    return sectors, out
 
 
 def linked(

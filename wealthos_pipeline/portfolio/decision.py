@@ -90,6 +90,7 @@ def labels(instruments: pl.DataFrame, day: date) -> Labels:
         if name in symbol and since > day:
             continue
         symbol[name] = sym
+        sector.pop(name, None)
         if sec is not None:
             sector[name] = sec
     return Labels(sector, symbol)
