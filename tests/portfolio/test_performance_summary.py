@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -137,3 +137,35 @@ def test_summary_keeps_mandates_and_run_kinds_apart(market: Market, core_run: Ba
     got = performance.summary(pl.concat([core_run.nav, other]))
     assert got["run_kind"].to_list() == ["backtest", "research"]
     assert got["sharpe"].n_unique() == 1
+
+
+def test_a_benchmark_measured_from_a_later_day_leaves_out_what_was_before(
+    calendar: TradingCalendar,
+) -> None:
+    r = [0.5, 0.01, -0.02, 0.03]
+    nav = nav_of(r, calendar)
+    first = nav["date"][1]
+    row = performance.summary(performance.since(nav, first)).row(0, named=True)
+    assert row["start"] == first
+    assert row["sessions"] == 3
+    assert row["total_return"] == pytest.approx(1.01 * 0.98 * 1.03 - 1)
+    assert performance.since(nav, first)["turnover"][0] == 0.0
+    assert performance.since(nav, first)["cost"][0] == 0.0
+
+
+def test_window_returns_start_at_the_last_value_at_or_before_the_day(
+    calendar: TradingCalendar,
+) -> None:
+    nav = nav_of([0.001] * 450, calendar)
+    days = nav["date"].to_list()
+    got = performance.window_return(nav, days[100])
+    assert got == pytest.approx(1.001**350 - 1)
+    year = performance.window_return(nav, days[100], annual=True)
+    assert year == pytest.approx(1.001**252 - 1)
+    weekend = next(d for d in days if (d - timedelta(1)) not in days and d > days[100])
+    before = days.index(weekend) - 1
+    assert performance.window_return(nav, weekend - timedelta(1)) == pytest.approx(
+        1.001 ** (450 - before) - 1
+    )
+    assert performance.window_return(nav, days[0] - timedelta(1)) is None
+    assert performance.window_return(nav, days[-1]) is None

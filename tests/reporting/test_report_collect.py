@@ -106,8 +106,59 @@ def test_performance_is_that_of_the_nav(report: Report, fake_lake_frames: Frames
     ret = nav["return_net"].to_numpy()
     assert mine.track.volatility == pytest.approx(ret.std(ddof=1) * math.sqrt(252))
     assert mine.track.sharpe == pytest.approx(ret.mean() / ret.std(ddof=1) * math.sqrt(252))
-    years = (days[-1] - days[0]).days / 365.25
-    assert mine.track.annual_return == pytest.approx((value[-1] / value[0]) ** (1 / years) - 1)
+    growth = np.prod(1 + ret)
+    assert mine.track.annual_return == pytest.approx(growth ** (252 / len(ret)) - 1)
+    three = next(i for i in reversed(range(len(days))) if days[i] <= date(2019, 12, 28))
+    assert mine.track.returns["3 years p.a."] == pytest.approx(
+        (value[-1] / value[three]) ** (252 / (len(value) - 1 - three)) - 1
+    )
+
+
+def test_ratios_are_those_of_the_performance_module_over_the_risk_free_rate_where_known(
+    make: Callable[..., Report], fake_lake_frames: Frames, calendar: TradingCalendar
+) -> None:
+    """A rate is known for two months only, and only from their ends on."""
+    bills = pl.DataFrame(
+        {
+            "series": "risk_free",
+            "tenor": "1M",
+            "date": [date(2019, 5, 31), date(2019, 6, 28)],
+            "value": [0.4, 0.3],
+            "known_at": [
+                calendar.known_at(date(2019, 5, 31)),
+                calendar.known_at(date(2019, 6, 28)),
+            ],
+        }
+    )
+    table = contract("clean.series")
+    series = fake_lake_frames["clean.series"].filter(
+        ~pl.col("series").is_in(["risk_free", "ust_par"])
+    )
+    others = [c for c in table.column_names if c not in bills.columns]
+    bills = bills.join(series.head(1).select(others), how="cross").select(table.column_names)
+    frames = {**fake_lake_frames, "clean.series": pl.concat([series, table.conform(bills)])}
+    nav = fake_lake_frames["portfolio.nav"].filter(pl.col("mandate") == "core_equity").sort("date")
+    part = nav.filter(pl.col("date").is_between(date(2019, 5, 1), date(2019, 6, 28)))
+    months = part["date"].dt.month()
+    sessions = part.group_by(months.alias("month")).len().sort("month")["len"].to_list()
+    rate = [{5: 1.004 ** (1 / sessions[0]), 6: 1.003 ** (1 / sessions[1])}[m] - 1 for m in months]
+    over = part["return_net"].to_numpy() - np.array(rate)
+    track = next(m for m in make(frames).mandates if m.name == "core_equity").track
+    assert track is not None
+    assert track.sharpe_excess == pytest.approx(over.mean() / over.std(ddof=1) * math.sqrt(252))
+    assert track.risk_free_share == pytest.approx(part.height / nav.height)
+    assert track.risk_free_until == date(2019, 6, 28)
+    report = make(frames, date(2019, 6, 14))
+    track = next(m for m in report.mandates if m.name == "core_equity").track
+    assert track is not None
+    assert track.risk_free_until == date(2019, 5, 31)
+    text = export.render(report).text
+    assert "Sharpe: √252 × mean / standard deviation of daily returns, nothing deducted" in text
+    assert "sessions for which one is known, to 2019-05-31" in " ".join(text.split())
+    without = make({**fake_lake_frames, "clean.series": series})
+    track = next(m for m in without.mandates if m.name == "core_equity").track
+    assert track is not None
+    assert track.sharpe_excess is None
 
 
 def test_exceptions_are_counted_against_their_number(

@@ -22,11 +22,14 @@ from wealthos_pipeline.utils.config import PortfolioSettings
 __all__ = [
     "VarForecasts",
     "by_year",
+    "drawdown",
     "drawdowns",
     "risk_free",
+    "since",
     "summary",
     "var_exceptions",
     "var_forecasts",
+    "window_return",
 ]
 
 _KEYS = ("mandate", "run_kind")
@@ -147,12 +150,46 @@ def by_year(nav: pl.DataFrame, rf: pl.DataFrame | None = None) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={**_SUMMARY, "year": pl.Int64}).select(order)
 
 
+def since(nav: pl.DataFrame, start: date) -> pl.DataFrame:
+    """Rows of one portfolio from ``start`` on, to be measured from the close of the first of them.
+
+    What happened up to that close is before the time measured: no return, cost or turnover there.
+    """
+    rows = nav.sort("date").filter(pl.col("date") >= start)
+    first = pl.col("date") == pl.col("date").min()
+    gone = [pl.when(~first).then(pl.col(c)).alias(c) for c in ("return_net", "return_gross")]
+    free = [pl.when(first).then(0.0).otherwise(pl.col(c)).alias(c) for c in ("cost", "turnover")]
+    return rows.with_columns(*gone, *free)
+
+
+def window_return(nav: pl.DataFrame, start: date, *, annual: bool = False) -> float | None:
+    """Return of one portfolio from its last value at or before ``start`` to its last row.
+
+    annual: geometric, a year of 252 sessions. None where the rows begin after ``start``, where no
+    session has passed since, or a value is not above 0.
+    """
+    rows = nav.sort("date").select("date", "nav")
+    base = int((rows["date"] <= start).sum()) - 1
+    n = rows.height - 1 - base
+    if base < 0 or n < 1:
+        return None
+    first, last = float(rows["nav"][base]), float(rows["nav"][-1])
+    if first <= 0 or last <= 0:
+        return None
+    return _annual(last / first, n) if annual else last / first - 1.0
+
+
+def drawdown(value: Floats) -> Floats:
+    """Decimal, ≤ 0, against the highest value so far."""
+    out: Floats = value / np.maximum.accumulate(value) - 1.0
+    return out
+
+
 def drawdowns(nav: pl.DataFrame) -> pl.DataFrame:
     """``mandate, run_kind, date, drawdown``: decimal, ≤ 0, against the highest value so far."""
     frames = []
     for key, part in _parts(nav):
-        value = part["nav"].to_numpy()
-        fall = value / np.maximum.accumulate(value) - 1.0
+        fall = drawdown(part["nav"].to_numpy())
         keys = [pl.lit(v).alias(k) for k, v in zip(_KEYS, key, strict=True)]
         frames.append(
             pl.DataFrame({"date": part["date"], "drawdown": fall})
@@ -268,4 +305,4 @@ def _ratio(r: Floats) -> float | None:
 def _max_drawdown(r: Floats) -> float:
     """Deepest fall from a high, decimal ≤ 0; the start counts as a high."""
     value = np.concatenate([[1.0], np.cumprod(1.0 + r)])
-    return float((value / np.maximum.accumulate(value) - 1.0).min())
+    return float(drawdown(value).min())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.portfolio.performance import drawdown
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import MandateReport, Report
 
@@ -130,7 +131,7 @@ def _nav(report: Report) -> Figure | None:
             "linestyle": (0, (3, 1.5)) if bench else "-",
         }
         top.plot(_x(rows["date"]), value / value[0], label="1/N" if bench else name, **look)
-        low.plot(_x(rows["date"]), value / np.maximum.accumulate(value) - 1, **look)
+        low.plot(_x(rows["date"]), drawdown(value), **look)
     top.set_yscale("log")
     top.set_title("Growth of 1, net of costs (log scale)")
     ticks = [1, 2, 3, 5, 10, 20, 30, 50, 100, 200, 500]

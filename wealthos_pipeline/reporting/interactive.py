@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.portfolio.performance import drawdown
 from wealthos_pipeline.reporting.charts import (
     ACCENT,
     ALARM,
@@ -112,7 +113,7 @@ def _nav(report: Report) -> Figure | None:
         }
         growth = {"y": _round(value / value[0], 4), "hovertemplate": "%{y:.2f}"}
         below = {
-            "y": _round(value / np.maximum.accumulate(value) - 1, 4),
+            "y": _round(drawdown(value), 4),
             "yaxis": "y2",
             "showlegend": False,
             "hovertemplate": "%{y:.1%}",

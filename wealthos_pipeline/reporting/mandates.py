@@ -10,6 +10,7 @@ import polars as pl
 
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.market_monitor.evidence import kupiec_p
+from wealthos_pipeline.portfolio import performance
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.report import (
     Attribution,
@@ -137,6 +138,9 @@ def collect(
     effects = lens("portfolio.attribution", sessions=YEAR + 1).filter(
         pl.col("run_kind") == "backtest"
     )
+    rates = performance.risk_free(
+        lens("clean.series", "series", "tenor", "date", "value"), lens.calendar
+    )
     navs = dict(groups(nav, "mandate", ["date"]))
     known = {m.name: m for m in mandates}
     names = sorted((set(navs) | set(targets["mandate"]) | set(known)) - {BENCHMARK})
@@ -148,18 +152,18 @@ def collect(
         if mine is not None and not mine["names"].to_numpy().any():
             mine, why = None, "It has held cash only since its start: there is nothing to measure."
         bench = navs.get(BENCHMARK)
-        if mine is not None and bench is not None:
-            bench = bench.filter(pl.col("date") >= mine["date"][0])
+        if mine is not None and bench is not None and bench["date"][0] < mine["date"][0]:
+            bench = performance.since(bench, mine["date"][0])
         decided, contributions = _contributions(targets.filter(pl.col("mandate") == name), lens.day)
         out.append(
             MandateReport(
                 name=name,
                 title=mandate.title if mandate else name,
                 note=mandate.note if mandate else "",
-                track=None if mine is None else track(mine),
+                track=None if mine is None else track(mine, rates),
                 benchmark=None
                 if mine is None or bench is None or bench.is_empty()
-                else track(bench),
+                else track(bench, rates),
                 risk=_risk(risk.filter(pl.col("mandate") == name)),
                 exceptions=_exceptions(judged.filter(pl.col("mandate") == name)),
                 contributions=contributions,
@@ -171,25 +175,18 @@ def collect(
     return tuple(out)
 
 
-def track(nav: pl.DataFrame) -> Track:
-    """Ratios of one NAV series (``portfolio.nav`` rows of one mandate by date).
+def track(nav: pl.DataFrame, rates: pl.DataFrame | None = None) -> Track:
+    """Performance of one mandate (its ``portfolio.nav`` rows) as ``portfolio.performance`` has it.
 
-    Returns over calendar windows are simple up to a year and annualised geometrically beyond;
-    None where the series is shorter. Sharpe: √252 × mean / standard deviation of daily returns,
-    no risk-free rate deducted. Turnover (one-way) and cost: a year, on average.
+    rates: ``date, rf`` or None. Returns over calendar windows are simple up to a year and a year's
+    geometrically beyond; None where the series is shorter. Numbers a year need 252 sessions.
     """
-    days = nav["date"].to_list()
-    value = nav["nav"].to_list()
-    first, end = days[0], days[-1]
-    years = (end - first).days / 365.25
-    ret = nav["return_net"].drop_nulls().to_numpy()
-    sd = float(ret.std(ddof=1)) if ret.size > 2 else None
-    best, depth, worst, worst_at = value[0], 0.0, 0.0, first
-    for day, v in zip(days, value, strict=True):
-        best = max(best, v)
-        depth = 1.0 - v / best
-        if depth > worst:
-            worst, worst_at = depth, day
+    row = performance.summary(nav, rates).row(0, named=True)
+    falls = performance.drawdowns(nav)
+    deepest = falls.sort("drawdown", "date").row(0, named=True)
+    first, end = row["start"], row["end"]
+    yearly = row["sessions"] >= YEAR
+    known = None if rates is None else rates.filter(pl.col("date").is_between(first, end))
     windows = {
         "1 month": (_back(end, 1), False),
         "year to date": (date(end.year - 1, 12, 31), False),
@@ -197,45 +194,31 @@ def track(nav: pl.DataFrame) -> Track:
         "3 years p.a.": (_back(end, 36), True),
         "10 years p.a.": (_back(end, 120), True),
     }
-    returns = {k: _window(days, value, d, annual) for k, (d, annual) in windows.items()}
-    total = value[-1] / value[0]
     return Track(
         start=first,
         end=end,
-        nav=value[-1],
-        returns=returns,
-        annual_return=total ** (1 / years) - 1 if years >= 1 and total > 0 else None,
-        volatility=None if sd is None else sd * math.sqrt(YEAR),
-        sharpe=float(ret.mean()) / sd * math.sqrt(YEAR) if sd else None,
-        max_drawdown=worst,
-        max_drawdown_at=worst_at,
-        drawdown=depth,
-        turnover=float(nav["turnover"].to_numpy().sum()) / years if years >= 1 else None,
-        cost=_cost(nav) / years if years >= 1 else None,
+        nav=float(nav["nav"][-1]),
+        returns={
+            name: performance.window_return(nav, start, annual=annual)
+            for name, (start, annual) in windows.items()
+        },
+        annual_return=row["annual_return"] if yearly else None,
+        volatility=row["annual_volatility"],
+        sharpe=row["sharpe"],
+        sharpe_excess=row["sharpe_excess"],
+        risk_free_share=row["risk_free_coverage"],
+        risk_free_until=None if known is None else known.select(pl.col("date").max()).item(),
+        max_drawdown=0.0 - deepest["drawdown"],
+        max_drawdown_at=deepest["date"],
+        drawdown=0.0 - falls["drawdown"][-1],
+        turnover=row["annual_turnover"] if yearly else None,
+        cost=row["annual_cost"] if yearly else None,
         names=int(nav["names"][-1]),
     )
 
 
-def _cost(nav: pl.DataFrame) -> float:
-    """Costs as a sum of fractions of that day's NAV."""
-    return float((nav["cost"] / nav["nav"]).to_numpy().sum())
-
-
 def _back(day: date, months: int) -> date:
     return pl.Series([day]).dt.offset_by(f"-{months}mo").item()
-
-
-def _window(
-    days: Sequence[date], value: Sequence[float], since: date, annual: bool
-) -> float | None:
-    """Return from the last value at or before ``since``; None where the series begins later."""
-    at = next((i for i in range(len(days) - 1, -1, -1) if days[i] <= since), None)
-    if at is None or value[at] <= 0 or value[-1] <= 0:
-        return None
-    growth = value[-1] / value[at]
-    if not annual:
-        return growth - 1
-    return growth ** (365.25 / (days[-1] - days[at]).days) - 1
 
 
 def _risk(rows: pl.DataFrame) -> Risk | None:

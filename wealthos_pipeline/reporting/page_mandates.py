@@ -119,6 +119,9 @@ def _performance(part: Sequence[MandateReport]) -> Table:
     row("Return since start p.a.", lambda t: percent(t.annual_return, sign=True))
     row("Volatility p.a.", lambda t: percent(t.volatility))
     row("Sharpe ratio", lambda t: number(t.sharpe, 2))
+    over = [t for t in every if t.sharpe_excess is not None]
+    if over:
+        row("… over the risk-free rate", lambda t: number(t.sharpe_excess, 2))
     row("Drawdown now", lambda t: percent(t.drawdown))
     row("Largest drawdown", lambda t: percent(t.max_drawdown))
     row("… reached on", lambda t: day(t.max_drawdown_at))
@@ -131,8 +134,22 @@ def _performance(part: Sequence[MandateReport]) -> Table:
         tuple(rows),
         title="Performance net of costs",
         note=f"Backtest from {' / '.join(day(s) for s in starts)} to {day(tracks[0].end)}; total return, "
-        "fills at the next close. Sharpe: √252 × mean / standard deviation of daily returns, no "
-        "risk-free rate deducted. p.a.: a year.",
+        "fills at the next close. p.a.: a year of 252 sessions. Sharpe: √252 × mean / standard "
+        f"deviation of daily returns, nothing deducted{_risk_free(over)}. Cash earns nothing.",
+    )
+
+
+def _risk_free(over: Sequence[Track]) -> str:
+    """For which sessions a risk-free rate is known, in words."""
+    if not over:
+        return "; no risk-free rate is known"
+    last = max(t.risk_free_until for t in over if t.risk_free_until is not None)
+    least = min(t.risk_free_share for t in over)
+    if least >= 1:
+        return "; then the same over the risk-free rate"
+    return (
+        f"; then the same over the risk-free rate on the {percent(least, 0)} of sessions for which one "
+        f"is known, to {day(last)}"
     )
 
 

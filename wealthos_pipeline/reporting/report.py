@@ -145,7 +145,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """Performance of one NAV series (net of costs) over its own dates."""
+    """Performance of one NAV series (net of costs) over its own dates, by ``portfolio.performance``.
+
+    sharpe is against 0; sharpe_excess is over the risk-free rate, on the share risk_free_share of the
+    sessions for which one is known, the last of them risk_free_until; None where there is none.
+    Drawdowns are positive decimals.
+    """
 
     start: date
     end: date
@@ -154,6 +159,9 @@ class Track:
     annual_return: float | None
     volatility: float | None
     sharpe: float | None
+    sharpe_excess: float | None
+    risk_free_share: float
+    risk_free_until: date | None
     max_drawdown: float
     max_drawdown_at: date
     drawdown: float
