@@ -51,6 +51,15 @@ class Session:
         return self.now + timedelta(seconds=time.monotonic() - self.opened)
 
     @cached_property
+    def verdicts(self) -> dict[tuple[str, str, str], bool]:
+        """What every stored check said last: (table, check, column) → passed."""
+        rows = self.lake.read("meta.checks").sort("checked_at", "run_id")
+        return {
+            (t, c, n): passed
+            for t, c, n, passed in rows.select("table", "check", "column", "success").iter_rows()
+        }
+
+    @cached_property
     def source(self) -> Source:
         from wealthos_pipeline.data import sources
 

@@ -154,7 +154,7 @@ class Stage:
             session.run.done(plan)
             _LOG.info("unchanged", extra={**extra, "seconds": time.perf_counter() - started})
             for contract in self.contracts:
-                yield from self._idle_checks(contract)
+                yield from self._idle_checks(session, contract)
                 yield dg.MaterializeResult(
                     asset_key(contract.name),
                     metadata={"state": "unchanged", **self._counts(session, contract.name)},
@@ -166,7 +166,7 @@ class Stage:
             if table in frames:
                 contract = session.lake.contract(table)
                 if plan.clean and work.read(table, back=0).equals(frames[table]):
-                    yield from self._idle_checks(contract)
+                    yield from self._idle_checks(session, contract)
                     continue
                 before = work.start and session.calendar.offset(work.start, -1)
                 checks = validation.validate(
@@ -190,7 +190,7 @@ class Stage:
         for contract in self.contracts:
             frame = frames.get(contract.name)
             if frame is None:
-                yield from self._idle_checks(contract)
+                yield from self._idle_checks(session, contract)
                 results.append(
                     dg.MaterializeResult(
                         asset_key(contract.name), metadata={"state": "nothing to write"}
@@ -213,16 +213,21 @@ class Stage:
         )
         yield from results
 
-    def _idle_checks(self, contract: TableContract) -> Iterator[dg.AssetCheckResult]:
+    def _idle_checks(
+        self, session: Session, contract: TableContract
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Checks of a table that got no new rows: what they said last still stands."""
         from wealthos_pipeline.utils import validation
 
         if contract.name in self.checked:
             for rule in validation.rules(contract):
+                stands = session.verdicts.get((contract.name, rule.check, rule.column), True)
                 yield dg.AssetCheckResult(
                     asset_key=asset_key(contract.name),
                     check_name=_check_name(rule.check, rule.column),
-                    passed=True,
-                    metadata={"rows": 0, "note": "no new rows since it last passed"},
+                    passed=stands,
+                    severity=_severity(rule.severity),
+                    metadata={"rows": 0, "note": "no new rows; this is what it said last"},
                 )
 
     def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -357,22 +362,21 @@ class Stage:
         return run_stage
 
 
+def _severity(word: str) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if word == "error" else dg.AssetCheckSeverity.WARN
+
+
 def _check_name(rule: str, column: str) -> str:
     return f"{rule}__{column}" if column else rule
 
 
 def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
     for row in checks.iter_rows(named=True):
-        severity = (
-            dg.AssetCheckSeverity.ERROR
-            if row["severity"] == "error"
-            else dg.AssetCheckSeverity.WARN
-        )
         yield dg.AssetCheckResult(
             asset_key=asset_key(contract.name),
             check_name=_check_name(row["check"], row["column"]),
             passed=row["success"],
-            severity=severity,
+            severity=_severity(row["severity"]),
             metadata={
                 "rows": row["rows"],
                 "unexpected": row["unexpected"],
