@@ -14,6 +14,7 @@ from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.market_monitor import opportunity
 from wealthos_pipeline.market_monitor.evidence import ic_words, mean_with_overlap, signed
+from wealthos_pipeline.stats.newey_west import mean_tstat
 
 DAY = date(2019, 6, 28)
 NAMES = ("A", "B", "C")
@@ -145,6 +146,20 @@ def test_ic_words_name_the_smallest_ic_that_could_be_seen() -> None:
     assert f"cannot detect an IC below {ic.detectable:.3f}" in ic_words(ic, "ridge")
     assert "too few to judge" in ic_words(mean_with_overlap(noise[:30], 20), "ridge")
     assert "no rank IC" in ic_words(mean_with_overlap(np.array([np.nan]), 20), "ridge")
+
+
+def test_a_missing_day_keeps_its_place_among_overlapping_observations() -> None:
+    """Every other day is missing: at horizon 2 nothing that is left overlaps."""
+    rng = np.random.default_rng(3)
+    x = np.full(400, np.nan)
+    x[::2] = 0.02 + 0.1 * rng.normal(size=200)
+    kept = x[::2]
+    got = mean_with_overlap(x, 2)
+    plain = kept.std(ddof=1) / np.sqrt(200)
+    newey_west = mean_tstat(kept, 4)
+    assert got.n == 200
+    assert got.se == pytest.approx(max(plain, newey_west[1]))
+    assert got.t == pytest.approx(min(kept.mean() / plain, newey_west[2]))
 
 
 def test_no_sign_on_what_rounds_to_zero() -> None:

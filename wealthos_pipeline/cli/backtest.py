@@ -53,6 +53,7 @@ _COLUMNS = (
     ("annual_return", "return", "+.1%"),
     ("annual_volatility", "volatility", ".1%"),
     ("sharpe", "Sharpe", ".2f"),
+    ("sharpe_excess", "over rf", ".2f"),
     ("max_drawdown", "worst loss", ".1%"),
     ("annual_turnover", "turnover", ".0%"),
     ("annual_cost", "cost", ".2%"),
@@ -77,6 +78,13 @@ def show(rows: pl.DataFrame, *, yearly: bool) -> None:
     headings = [first, *([] if yearly else ["years"]), *(h for _, h, _ in _COLUMNS)]
     table(headings, body, right=headings[1:], dim=idle)
     if not yearly:
-        note("a year, after costs; Sharpe without a risk-free rate; turnover is one-way")
+        note(
+            "a year of 252 sessions, after costs; Sharpe with nothing deducted; turnover is one-way"
+        )
+        if shares := [r for r in rows["risk_free_coverage"] if r]:
+            part = (
+                "" if min(shares) >= 1 else f", on the {min(shares):.0%} of sessions that have one"
+            )
+            note(f"over rf: the same ratio over the risk-free rate{part}")
     if idle and not yearly:
         note("– : never invested, because its limits contradict each other")

@@ -32,14 +32,17 @@ class Mean:
 
 
 def mean_with_overlap(values: np.ndarray, horizon: int) -> Mean:
-    """Mean of daily ``values`` that each look ``horizon`` sessions ahead; NaN is left out.
+    """Mean of daily ``values`` that each look ``horizon`` sessions ahead.
+
+    NaN is left out, but keeps its place in time: without it two observations that do not overlap
+    would seem nearer to each other than they are.
 
     Fewer than 3 h, or 20, observations: a mean without a standard error.
     """
     x = values[~np.isnan(values)].astype(np.float64)
     if x.size == 0:
         return Mean(0, None, None, None, None)
-    mean, se, t = conservative_tstat(x, horizon)
+    mean, se, t = conservative_tstat(values, horizon)
     if x.size < max(3 * horizon, 20) or not (math.isfinite(se) and math.isfinite(t) and se > 0):
         return Mean(x.size, mean, None, None, None)
     return Mean(x.size, mean, t, se, detectable_mean(se))
