@@ -106,6 +106,9 @@ def test_performance_is_that_of_the_nav(report: Report, fake_lake_frames: Frames
     ret = nav["return_net"].to_numpy()
     assert mine.track.volatility == pytest.approx(ret.std(ddof=1) * math.sqrt(252))
     assert mine.track.sharpe == pytest.approx(ret.mean() / ret.std(ddof=1) * math.sqrt(252))
+    held = 1 / (nav["turnover"].sum() / len(ret))
+    assert mine.track.holding == pytest.approx(held)
+    assert mine.holding_assumed is not None
     growth = np.prod(1 + ret)
     assert mine.track.annual_return == pytest.approx(growth ** (252 / len(ret)) - 1)
     three = next(i for i in reversed(range(len(days))) if days[i] <= date(2019, 12, 28))
@@ -155,6 +158,7 @@ def test_ratios_are_those_of_the_performance_module_over_the_risk_free_rate_wher
     text = export.render(report).text
     assert "Sharpe: √252 × mean / standard deviation of daily returns, nothing deducted" in text
     assert "sessions for which one is known, to 2019-05-31" in " ".join(text.split())
+    assert "… assumed when deciding" in text
     without = make({**fake_lake_frames, "clean.series": series})
     track = next(m for m in without.mandates if m.name == "core_equity").track
     assert track is not None

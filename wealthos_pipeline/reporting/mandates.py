@@ -170,6 +170,7 @@ def collect(
                 contributions_at=decided,
                 attribution=_attribution(lens, name, effects, mine, bench),
                 why=why,
+                holding_assumed=mandate.holding_period_days if mandate else None,
             )
         )
     return tuple(out)
@@ -212,6 +213,7 @@ def track(nav: pl.DataFrame, rates: pl.DataFrame | None = None) -> Track:
         max_drawdown_at=deepest["date"],
         drawdown=0.0 - falls["drawdown"][-1],
         turnover=row["annual_turnover"] if yearly else None,
+        holding=row["holding_period_days"] if yearly else None,
         cost=row["annual_cost"] if yearly else None,
         names=int(nav["names"][-1]),
     )

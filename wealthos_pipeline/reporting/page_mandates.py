@@ -127,6 +127,9 @@ def _performance(part: Sequence[MandateReport]) -> Table:
     row("… reached on", lambda t: day(t.max_drawdown_at))
     row("Turnover p.a., one-way", lambda t: percent(t.turnover, 0))
     row("Costs p.a.", lambda t: percent(t.cost, 2))
+    row("Holding period, sessions", lambda t: number(t.holding, 0))
+    assumed = [number(m.holding_assumed, 0) for m in part if m.track is not None]
+    rows.append(cells("… assumed when deciding", *assumed, *(["–"] if bench else [])))
     row("Names held", lambda t: number(t.names, 0))
     starts = sorted({t.start for t in tracks})
     return Table(
@@ -135,7 +138,8 @@ def _performance(part: Sequence[MandateReport]) -> Table:
         title="Performance net of costs",
         note=f"Backtest from {' / '.join(day(s) for s in starts)} to {day(tracks[0].end)}; total return, "
         "fills at the next close. p.a.: a year of 252 sessions. Sharpe: √252 × mean / standard "
-        f"deviation of daily returns, nothing deducted{_risk_free(over)}. Cash earns nothing.",
+        f"deviation of daily returns, nothing deducted{_risk_free(over)}. Cash earns nothing. Holding "
+        "period: 1 / one-way turnover a session.",
     )
 
 

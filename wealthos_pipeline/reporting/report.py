@@ -149,7 +149,7 @@ class Track:
 
     sharpe is against 0; sharpe_excess is over the risk-free rate, on the share risk_free_share of the
     sessions for which one is known, the last of them risk_free_until; None where there is none.
-    Drawdowns are positive decimals.
+    Drawdowns are positive decimals. holding: sessions, 1 / one-way turnover a session.
     """
 
     start: date
@@ -166,6 +166,7 @@ class Track:
     max_drawdown_at: date
     drawdown: float
     turnover: float | None
+    holding: float | None
     cost: float | None
     names: int
 
@@ -235,6 +236,7 @@ class MandateReport:
     contributions_at: date | None
     attribution: tuple[Attribution, ...]
     why: str = ""
+    holding_assumed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
