@@ -66,6 +66,18 @@ def test_portfolio_show(wealthos) -> None:
     assert "raise max_weight" in impossible.out
 
 
+def test_backtest_gives_returns_of_the_sessions_of_each_year(wealthos) -> None:
+    """A year of a few sessions is not blown up to 252 of them."""
+    rows = wealthos("backtest", "balanced", "--json").json
+    assert rows
+    assert rows[-1]["sessions"] < 252
+    said = wealthos("backtest", "balanced")
+    line = next(x for x in said.out.splitlines() if x.startswith(str(rows[-1]["year"])))
+    assert f"{rows[-1]['total_return']:+.1%}" in line
+    assert f"{rows[-1]['annual_return']:+.1%}" not in line
+    assert "return: of the sessions of the calendar year" in said.out + said.err
+
+
 def test_portfolio_explain(wealthos) -> None:
     body = wealthos("portfolio", "explain", "xom", "--json").json
     assert body["instrument"]["instrument_id"] == "id5"

@@ -67,17 +67,24 @@ def show(rows: pl.DataFrame, *, yearly: bool) -> None:
     from wealthos_pipeline.cli.output import cell, note, table
 
     first = "year" if yearly else "mandate"
+    columns = [
+        ("total_return", *c[1:]) if yearly and c[0] == "annual_return" else c for c in _COLUMNS
+    ]
     body, idle = [], []
     for i, r in enumerate(rows.iter_rows(named=True)):
         held = r["mean_names"] is not None and r["mean_names"] > 0
-        numbers = [cell(r[c], spec) if held else "–" for c, _, spec in _COLUMNS]
+        numbers = [cell(r[c], spec) if held else "–" for c, _, spec in columns]
         name = str(r[first]) if yearly else _NAMES.get(r[first], r[first])
         body.append([name, *([] if yearly else [f"{r['start'].year}–{r['end'].year}"]), *numbers])
         if not held:
             idle.append(i)
-    headings = [first, *([] if yearly else ["years"]), *(h for _, h, _ in _COLUMNS)]
+    headings = [first, *([] if yearly else ["years"]), *(h for _, h, _ in columns)]
     table(headings, body, right=headings[1:], dim=idle)
-    if not yearly:
+    if yearly:
+        note(
+            "return: of the sessions of the calendar year, as they were; the rest as a year of 252"
+        )
+    else:
         note(
             "a year of 252 sessions, after costs; Sharpe with nothing deducted; turnover is one-way"
         )

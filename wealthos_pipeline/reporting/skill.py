@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from wealthos_pipeline.core.factor import Factor
@@ -67,14 +68,15 @@ def _skill(
 ) -> Skill:
     """``spread`` is stored with its direction already applied."""
     ic = rows["rank_ic"].cast(pl.Float64).to_numpy() * direction
-    seen = rows.drop_nulls("rank_ic").tail(RECENT)["rank_ic"].to_numpy() * direction
+    seen = np.flatnonzero(np.isfinite(ic))
+    recent = ic[seen[-RECENT] :] if len(seen) > RECENT else ic
     spread = rows["spread"].drop_nulls().to_numpy()
     return Skill(
         name=name,
         title=title,
         horizon=horizon,
         all=mean_with_overlap(ic, horizon),
-        recent=mean_with_overlap(seen, horizon),
+        recent=mean_with_overlap(recent, horizon),
         spread=float(spread.sum() / spread.size) if spread.size else None,
         fitted=fitted,
     )
