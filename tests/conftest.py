@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -54,15 +54,25 @@ def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Reports lie in the folder ``reports`` beside it. Read only: other tests use it too.
     """
     folder = tmp_path_factory.mktemp("sample")
+    small_run(folder / "data", folder / "reports")
+    return folder / "data"
+
+
+def small_run(root: Path, reports: Path) -> str:
+    """`wealthos run` as ``sample_root`` was made; what it printed."""
     small = {
-        "WEALTHOS_REPORTS": str(folder / "reports"),
+        "WEALTHOS_REPORTS": str(reports),
         "WEALTHOS_MODELS__LIGHTGBM_TREES": "20",
         "WEALTHOS_MODELS__TRAIN_SESSIONS": "756",
         "WEALTHOS_MODELS__MIN_TRAIN_SESSIONS": "504",
     }
-    root = folder / "data"
-    wealthos("run", "--root", str(root), "--start", "2015-01-02", env=small)
-    return root
+    return wealthos("run", "--root", str(root), "--start", "2015-01-02", env=small)
+
+
+@pytest.fixture(scope="session")
+def run_again() -> Callable[[Path, Path], str]:
+    """``small_run`` for tests: root and reports → what the command printed."""
+    return small_run
 
 
 def wealthos(*words: str, env: dict[str, str] | None = None) -> str:
