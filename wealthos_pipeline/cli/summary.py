@@ -126,9 +126,11 @@ def _made(run: Published) -> list[str]:
     trades = _latest_live(run.read("portfolio.trades"))
     solves = _latest_live(run.read("portfolio.solves"))
     if solves.height:
-        by = trades.group_by("mandate").len().sort("mandate") if trades.height else trades
-        told = ", ".join(f"{m}: {n}" for m, n in by.rows()) if trades.height else "no trades"
-        lines.append(f"{count(solves['mandate'].n_unique(), 'live mandate')}; trades {told}")
+        told = "no trades"
+        if trades.height:
+            by = trades.group_by("mandate").len().sort("mandate")
+            told = "trades: " + ", ".join(f"{mandate} {n}" for mandate, n in by.rows())
+        lines.append(f"{count(solves['mandate'].n_unique(), 'live mandate')}; {told}")
     alerts = run.read("monitor.alerts")
     if alerts.height:
         today = alerts.filter(pl.col("date") == run.manifest.as_of)

@@ -157,6 +157,9 @@ def test_every_fault_is_listed_at_once(tmp_path):
         ("symbol,ticker,date,close\nA,A,2024-01-02,1\n", "both mean symbol"),
         ("date,A,B\n2024-01-02,,\n", "no row holds a price"),
         ("symbol,date,close\nA,2024-01-02,1\na,2024-01-03,1\n", "differ in case only"),
+        ("date,close\n2024-01-02,1\n2024-01-02,2\n", "without a symbol column"),
+        ("symbol,date,close\nA,2024-01-02,1\nA,2024-01-02,2\n", "more than once"),
+        ("symbol;date;close\nA;2024-01-02;1,5\n", "decimals with a point"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, text, words):

@@ -99,6 +99,9 @@ def read(path: Path) -> Panel:
     known = set(columns.values())
     ignored = () if layout == "wide" else tuple(c for c in table.frame.columns if c not in known)
     rows, rejected = _unique(frame)
+    if rejected.height > rows.height:
+        faults = [_mostly_twice(rejected, layout, table.frame.columns)]
+        raise PanelError(path.name, faults)
     return Panel(rows, rejected, fields, ignored, layout)
 
 
@@ -188,6 +191,18 @@ def _case_faults(rows: pl.DataFrame) -> list[str]:
         return []
     twins = names.filter(upper.is_duplicated()).head(2 * tabular.SHOWN).to_list()
     return [f"symbols differ in case only: {', '.join(twins)}; write each in one way"]
+
+
+def _mostly_twice(rejected: pl.DataFrame, layout: Layout, names: list[str]) -> str:
+    first = rejected.row(0, named=True)
+    what = "dates come" if layout == "single" else "pairs of symbol and date come"
+    text = f"most {what} more than once, e.g. {first['date']}: {first['detail']}"
+    if layout == "single":
+        text += (
+            "; without a symbol column a file is one instrument, so add one where there are several"
+            f" (the file has: {', '.join(names)})"
+        )
+    return text
 
 
 def _unique(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -121,6 +121,8 @@ def numbers(column: pl.Series, first: int) -> tuple[pl.Series, str | None]:
     fault = None
     if bad.any():
         fault = f"column {column.name!r} has text where numbers are expected: {quoted(column, bad, first)}"
+        if text.filter(bad).str.contains(r"^[+-]?\d+,\d+$").all():
+            fault += "; write decimals with a point, not a comma"
     return values.fill_nan(None), fault
 
 
