@@ -336,3 +336,13 @@ def test_no_server_there_names_host_and_next_step(serve: Serve, rendered: Render
 def test_without_a_host_nothing_is_sent(rendered: Rendered) -> None:
     with pytest.raises(MailError, match="WEALTHOS_MAIL__HOST"):
         mail.send(mail.compose(rendered, settings(), DAY), settings())
+
+
+def test_the_full_page_is_attached_unless_it_is_turned_off(rendered: Rendered) -> None:
+    with_page = mail.compose(rendered, settings(), DAY)
+    without = mail.compose(rendered, settings(attach_interactive=False), DAY)
+    assert [p.get_filename() for p in with_page.iter_attachments()] == ["wealthos-2022-12-28.html"]
+    assert list(without.iter_attachments()) == []
+    for message in (with_page, without):
+        assert message.get_body(("plain",)) is not None
+        assert message.get_body(("html",)) is not None

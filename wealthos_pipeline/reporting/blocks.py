@@ -29,7 +29,7 @@ class Table:
     """Rows of cells under columns.
 
     totals: that many of the last rows are sums. mail_rows: the mail shows so many rows and says how
-    many more the attached page has; None: all. full: on the interactive page only.
+    many more the full page has; None: all. full: on the interactive page only.
     """
 
     columns: tuple[Column, ...]

@@ -174,12 +174,6 @@ def _status(
             f"The last prices are of {as_of}: {late} session{'s' if late > 1 else ''} since then "
             "had closed when the run was made, and no price of them had come."
         )
-    reasons += [old(a) for a in ages]
+    reasons += [a.words for a in ages]
     reasons += [a.text for a in raised if a.name in DATA_ALERTS and a.severity != "info"]
     return ("degraded" if reasons else "complete"), tuple(reasons)
-
-
-def old(age: Age) -> str:
-    """One sentence about a part of the page that is older than the page."""
-    sessions = f"{age.sessions} session{'s' if age.sessions > 1 else ''}"
-    return f"{age.what}: as of {age.date}, {sessions} before the prices."

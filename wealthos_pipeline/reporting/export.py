@@ -204,7 +204,7 @@ def plain_table(table: Table, limit: bool = True) -> str:
     if table.totals:
         lines.insert(len(lines) - table.totals, rule)
     if len(shown) < len(table.rows):
-        lines.append(f"  … and {len(table.rows) - len(shown):,} more in the attached page")
+        lines.append(f"  … and {len(table.rows) - len(shown):,} more in the full page")
     return "\n".join(lines)
 
 

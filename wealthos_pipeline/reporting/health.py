@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wealthos_pipeline.reporting.lens import Lens, groups
+from wealthos_pipeline.reporting.market import LABELS
 from wealthos_pipeline.reporting.report import Age, Health
 
 if TYPE_CHECKING:
@@ -114,5 +115,6 @@ def _stale(lens: Lens, as_of: date | None) -> tuple[str, ...]:
     for name, frequency, day in last.select("series", "frequency", "date").iter_rows():
         age = now - lens.calendar.slot(day)
         if age > (45 if frequency == "month" else 5):
-            out.append(f"{name}: last value of {day}, {age:,} sessions before {as_of}")
+            label = LABELS.get(name, name)
+            out.append(f"{label}: last value of {day}, {age:,} sessions before {as_of}")
     return tuple(out)

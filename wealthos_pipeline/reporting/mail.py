@@ -28,7 +28,8 @@ LARGE = 1_000_000
 def compose(
     rendered: Rendered, settings: MailSettings, date: date, *, now: datetime | None = None
 ) -> EmailMessage:
-    """The message: plain text, or HTML with its charts, and the interactive page attached.
+    """The message: plain text, or HTML with its charts, and the interactive page attached if
+    ``settings.attach_interactive``.
 
     date: of the subject. now: for the Date header (UTC); None: 22:00 UTC of ``date``. The same
     arguments give the same bytes: Message-ID and boundaries come from the content and the run id.
@@ -60,8 +61,10 @@ def compose(
         html.add_related(
             png, "image", "png", cid=f"<{name}>", filename=f"{name}.png", disposition="inline"
         )
-    name, kind, content = _attachment(rendered, date)
-    message.add_attachment(content, "application" if kind == "zip" else "text", kind, filename=name)
+    if settings.attach_interactive:
+        name, kind, content = _attachment(rendered, date)
+        main = "application" if kind == "zip" else "text"
+        message.add_attachment(content, main, kind, filename=name)
     for i, part in enumerate(p for p in message.walk() if p.is_multipart()):
         part.set_boundary(f"=_{digest[:24]}_{i}")
     return message

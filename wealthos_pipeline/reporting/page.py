@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from wealthos_pipeline.reporting import (
     page_changes,
@@ -32,9 +33,9 @@ from wealthos_pipeline.reporting.report import (
 from wealthos_pipeline.reporting.words import (
     count,
     day,
-    money,
     number,
     percent,
+    rough,
     sentence,
 )
 
@@ -46,7 +47,7 @@ SIDES = {"buy": "Buy", "sell": "Sell"}
 
 def build(report: Report, charts: frozenset[str]) -> Page:
     """The page of ``report``; ``charts``: names of those that were drawn."""
-    sections = (
+    sections: tuple[Section, ...] = (
         Section("changes", "What changed", page_changes.changes(report)),
         Section("glance", "At a glance", page_glance.glance(report)),
         Section("trades", "Proposed trades", _trades(report)),
@@ -56,6 +57,7 @@ def build(report: Report, charts: frozenset[str]) -> Page:
         Section("health", "Data health", page_health.health(report)),
         Section("provenance", "Where the data come from", page_health.provenance(report)),
     )
+    sections = tuple(_aged(report, s) for s in sections)
     status = report.status.capitalize()
     loud = sum(a.severity != "info" for a in report.alerts)
     return Page(
@@ -68,6 +70,12 @@ def build(report: Report, charts: frozenset[str]) -> Page:
         sections=sections,
         footer=page_health.biases(report),
     )
+
+
+def _aged(report: Report, section: Section) -> Section:
+    """``section`` with what is older than the page said at its head."""
+    ages = [a for a in report.ages if a.anchor == section.anchor]
+    return replace(section, blocks=(*(Text(a.words, "warning") for a in ages), *section.blocks))
 
 
 def _status(report: Report) -> tuple[Block, ...]:
@@ -88,7 +96,7 @@ def _status(report: Report) -> tuple[Block, ...]:
                 (
                     "Regime",
                     report.market.regime.capitalize(),
-                    "not known yet" if p is None else f"turbulent with {percent(p, 0)}",
+                    "not known yet" if p is None else f"{percent(p, 0)} chance of turbulence",
                     "",
                 ),
             )
@@ -105,6 +113,9 @@ def _status(report: Report) -> tuple[Block, ...]:
     blocks += [
         Text(r, "critical" if report.status == "blocked" else "warning") for r in report.reasons
     ]
+    shown = page_glance.evidence(report)
+    if shown is not None:
+        blocks.append(Items((shown,)))
     return tuple(blocks)
 
 
@@ -119,9 +130,11 @@ def _status_words(report: Report) -> str:
 def _trades(report: Report) -> tuple[Block, ...]:
     if not report.proposals:
         return (Text("No mandate is set up: there is nothing to propose.", "muted"),)
-    blocks: list[Block] = []
+    basis = page_glance.shared_basis(report)
+    blocks: list[Block] = [Text(basis, "muted")] if basis else []
     for p in report.proposals:
-        blocks += _proposal(report, p)
+        shown = replace(p, message=p.message.rstrip().removesuffix(basis).rstrip()) if basis else p
+        blocks += _proposal(report, shown)
     return tuple(blocks)
 
 
@@ -151,8 +164,8 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
     )
     out.append(
         Text(
-            f"{count(len(p.trades), 'trade')}, {money(p.traded, p.currency)} in all, one-way turnover "
-            f"{percent(p.turnover)}, estimated cost {money(p.cost, p.currency)}{ic}."
+            f"{count(len(p.trades), 'trade')}, {rough(p.traded, p.currency)} in all, one-way turnover "
+            f"{percent(p.turnover)}, estimated cost {rough(p.cost, p.currency)}{ic}."
         )
     )
     top, rest = p.trades[:TOP], p.trades[TOP:]
@@ -162,7 +175,7 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
                 Item(
                     SIDES.get(t.side, t.side),
                     f"{report.label(t.instrument)}  {percent(t.weight_before)} → {percent(t.weight)}",
-                    f"{money(abs(t.value), p.currency)}, cost {money(t.cost, p.currency)}. "
+                    f"{rough(abs(t.value), p.currency)}, cost {rough(t.cost, p.currency)}. "
                     + sentence(_why(t)),
                 )
                 for t in top

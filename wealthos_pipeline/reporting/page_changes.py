@@ -13,13 +13,12 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
-    signed,
 )
 from wealthos_pipeline.reporting.report import Causes, Explained, Move, Report
 from wealthos_pipeline.reporting.words import count, number, percent, sentence
 
 SHOWN = 3
-"""Explained moves of one owner in the mail; the attached page has all that were kept."""
+"""Explained moves of one owner in the mail; the full page has all that were kept."""
 
 CAUSES = {
     "new bars": "new bars",
@@ -31,10 +30,10 @@ CAUSES = {
 """Causes as headings, in the order of the columns."""
 
 KINDS = {
-    "target": ("Target weights that moved most, and why", "Mandate", 100),
-    "prediction": ("Predictions that moved most, and why", "Model", 1),
+    "target": ("target weights that moved most, and why", 100),
+    "prediction": ("predictions that moved most, and why", 1),
 }
-"""kind → title, owner, scale."""
+"""kind → title after its owner's name, scale."""
 
 
 def changes(report: Report) -> tuple[Block, ...]:
@@ -68,8 +67,10 @@ def _explained(report: Report, c: Causes) -> list[Block]:
         return out
     for kind in ("target", "prediction"):
         moves = [m for m in c.moves if m.kind == kind]
+        owners = sorted({m.owner for m in moves})
         if moves:
-            out += _table(report, c, kind, moves)
+            out += [_table(report, c, kind, o, [m for m in moves if m.owner == o]) for o in owners]
+            out.append(Text(_note(c, kind), "muted"))
         elif (c.residual or {}).get(kind) is not None:
             out.append(Text(f"No {_WORDS[kind]} moved by {_LEAST[kind]} or more."))
     out += [Text(sentence(n), "muted") for n in c.notes]
@@ -80,18 +81,17 @@ _WORDS = {"target": "target weight", "prediction": "prediction"}
 _LEAST = {"target": "0.05\u00a0% of net asset value", "prediction": "0.005 standard deviations"}
 
 
-def _table(report: Report, c: Causes, kind: str, moves: Sequence[Explained]) -> list[Block]:
-    """The largest of each owner for the mail; all that were kept for the attached page."""
-    title, owner, scale = KINDS[kind]
+def _table(report: Report, c: Causes, kind: str, owner: str, moves: Sequence[Explained]) -> Table:
+    """The moves of one mandate or model; a column a cause that did something."""
+    title, scale = KINDS[kind]
     least = 0.005 / scale  # what is rounded to 0.00
     used = [
         cause for cause in CAUSES if any(abs(dict(m.parts).get(cause, 0.0)) >= least for m in moves)
     ]
     columns = (
-        Column(owner, right=False),
         Column("Name", right=False),
-        Column("before", wide=True),
-        Column("now", wide=True),
+        Column("before", wide=len(used) > 2),
+        Column("now", wide=len(used) > 2),
         Column("change"),
         *(Column(CAUSES[cause]) for cause in used),
         Column("residual"),
@@ -100,52 +100,45 @@ def _table(report: Report, c: Causes, kind: str, moves: Sequence[Explained]) -> 
     def row(m: Explained) -> tuple[Cell, ...]:
         parts = dict(m.parts)
         return cells(
-            m.owner,
             report.label(m.instrument),
             number(scale * m.before, 2, sign=scale == 1),
             number(scale * m.after, 2, sign=scale == 1),
-            signed(number(scale * m.change, 2, sign=True)),
-            *(signed(number(scale * parts.get(cause, 0.0), 2, sign=True)) for cause in used),
+            Cell(number(scale * m.change, 2, sign=True), "strong"),
+            *(number(scale * parts.get(cause, 0.0), 2, sign=True) for cause in used),
             Cell(
                 number(scale * m.residual, 2, sign=True),
                 "warning" if abs(m.residual) >= least else "muted",
             ),
         )
 
-    largest: list[Explained] = []
-    for name in dict.fromkeys(m.owner for m in moves):
-        largest += [m for m in moves if m.owner == name][:SHOWN]
-    others = [m for m in moves if m not in largest]
+    turned = (c.turnover or {}).get(owner) if kind == "target" else None
+    return Table(
+        columns,
+        tuple(row(m) for m in moves),
+        title=f"{owner}: {title}",
+        note="" if turned is None else f"One-way change over all names: {percent(turned)}.",
+        mail_rows=SHOWN,
+    )
+
+
+def _note(c: Causes, kind: str) -> str:
+    """What the columns mean, and what is left unexplained."""
+    _, scale = KINDS[kind]
     left = scale * (c.residual or {}).get(kind, 0.0)
-    return [
-        Table(
-            columns,
-            tuple(row(m) for m in (*largest, *others)),
-            title=title,
-            note=_note(c, kind, left),
-            mail_rows=len(largest),
-        )
-    ]
-
-
-def _note(c: Causes, kind: str, left: float) -> str:
-    """What the columns mean, the size of the whole change, and what is left unexplained."""
     unit = "percentage points" if kind == "target" else "standard deviations"
     unexplained = (
-        f"Over all names the residual is at most {number(left, 2)} {unit}."
+        f"Over all names at most {number(left, 2)} {unit} are left unexplained."
         if left >= 0.005
-        else "The causes explain every change in full: no residual of 0.01 or more."
+        else "They explain every change in full: no residual reaches 0.01."
     )
     if kind == "prediction":
         return (
-            "Scores in standard deviations over the day's names (z); each cause is put into the stored "
-            f"model in turn. {unexplained}"
+            "Predictions are scores in standard deviations over the day's names. Each cause is put into "
+            f"the stored model in turn. {unexplained}"
         )
-    turned = ", ".join(f"{o} {percent(v)}" for o, v in sorted((c.turnover or {}).items()) if v)
-    whole = f" One-way change over all names: {turned}." if turned else ""
     return (
-        "Percent of net asset value, target then against target now; each cause is put into the "
-        f"optimisation in turn.{whole} {unexplained}"
+        "Target weights in percent of net asset value. Each cause is put into the optimisation in "
+        f"turn. {unexplained}"
     )
 
 
@@ -202,7 +195,7 @@ def _moves(
                 report.label(m.instrument),
                 number(scale * m.before, 2, sign=scale == 1),
                 number(scale * m.after, 2, sign=scale == 1),
-                signed(number(scale * m.change, 2, sign=True)),
+                number(scale * m.change, 2, sign=True),
             )
             for m in moves
         ),

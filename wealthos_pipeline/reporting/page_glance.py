@@ -32,7 +32,7 @@ LEVEL = 0.99
 def glance(report: Report) -> tuple[Block, ...]:
     """The sentences, the mandates side by side, the alerts."""
     out: list[Block] = []
-    said = [s for s in (evidence(report), *risk(report), *attribution(report)) if s is not None]
+    said = [s for s in (*risk(report), *attribution(report)) if s is not None]
     if said:
         out.append(Items(tuple(said)))
     table = _mandates(report)
@@ -103,13 +103,13 @@ def price_of_risk(name: str, mine: Track, bench: Track) -> Item | None:
     gap = mine.annual_return - bench.annual_return
     less = "less" if saved >= 0 else "more"
     price = (
-        f"at the price of {percent(-gap)} less return a year"
+        f"at the price of {number(-100 * gap, 1)} percentage points of return a year"
         if gap < 0
-        else f"with {percent(gap)} more return a year"
+        else f"with {number(100 * gap, 1)} percentage points more return a year"
     )
     return Item(
         "",
-        f"{name}: {percent(abs(saved), 0)} {less} risk than 1/N, {price}.",
+        f"{name}: {percent(abs(saved), 0)} {less} volatility than 1/N, {price}.",
         f"Since {day(mine.start)}, net of costs: volatility {percent(mine.volatility)} against "
         f"{percent(bench.volatility)}, largest drawdown {percent(mine.max_drawdown)} against "
         f"{percent(bench.max_drawdown)}, return {percent(mine.annual_return)} against "
@@ -124,8 +124,7 @@ def crises(m: MandateReport) -> Item | None:
     if not inside:
         return None
     parts = [
-        f"{e.observed} in {e.window} ({number(e.expected, 1)} expected in {e.n} sessions)"
-        for e in inside
+        f"{e.observed} in {e.window} where {number(e.expected, 1)} were expected" for e in inside
     ]
     wrong = [e for e in inside if e.p is not None and e.p < 0.05 and e.observed > e.expected]
     whole = found.get("since start")
@@ -137,7 +136,7 @@ def crises(m: MandateReport) -> Item | None:
     return Item(
         "",
         head,
-        f"{m.name}, 99\u00a0% VaR: losses beyond it {' and '.join(parts)}{_whole(whole)}.",
+        f"{m.name}, losses beyond the 99\u00a0% VaR: {' and '.join(parts)}{_whole(whole)}.",
     )
 
 
@@ -149,14 +148,13 @@ def attribution(report: Report) -> tuple[Item, ...]:
     """For each mandate, where its difference to 1/N came from over the longest window."""
     out = []
     for m in report.mandates:
-        if not m.attribution:
+        if not m.attribution or m.track is None:
             continue
         a = m.attribution[-1]
         large = sorted(a.effects, key=lambda x: (-abs(x[1]), x[0]))
-        named = [(e, v) for e, v in large if abs(v) >= 5e-5][:3]
-        parts = ", ".join(f"{EFFECTS.get(e, e).lower()} {points(v, 2)}" for e, v in named)
-        rest = a.total - sum(v for _, v in named)
-        other = f", the rest {points(rest, 2)}" if abs(rest) >= 5e-5 else ""
+        parts = ", ".join(
+            f"{EFFECTS.get(e, e).lower()} {points(v, 2)}" for e, v in large if abs(v) >= 5e-5
+        )
         gap = abs(a.total - a.active) if a.active is not None else None
         check = (
             ""
@@ -170,7 +168,7 @@ def attribution(report: Report) -> tuple[Item, ...]:
             Item(
                 "",
                 f"{m.name}: {points(abs(a.total), 2).lstrip('+')} {verb} 1/N over {a.window}.",
-                f"{parts[:1].upper()}{parts[1:]}{other}{check}.",
+                f"{parts[:1].upper()}{parts[1:]}{check}.",
             )
         )
     return tuple(out)
@@ -178,16 +176,26 @@ def attribution(report: Report) -> tuple[Item, ...]:
 
 def _alert(report: Report, alert: Alert) -> Item:
     new = "new · " if alert.new else ""
-    return Item(alert.severity, "", new + line(named(report, alert.text)), alert.severity)
+    text = line(named(report, alert.text)).removesuffix(shared_basis(report)).rstrip()
+    return Item(alert.severity, "", new + text, alert.severity)
+
+
+def shared_basis(report: Report) -> str:
+    """The sentence that every live proposal's message ends with: said once for all of them."""
+    told = [p.message.rstrip() for p in report.proposals if p.kind == "live"]
+    if len(told) < 2:
+        return ""
+    last = {" ".join(t.split()).rstrip(".").rpartition(". ")[2] for t in told}
+    found = last.pop()
+    return f"{found}." if not last and found and all(t.endswith(f"{found}.") for t in told) else ""
 
 
 def named(report: Report, text: str) -> str:
-    """Ids of instruments and factors at the head of a sentence as symbols and titles."""
+    """Ids of instruments, factors and mandates at a sentence's head as symbols and titles."""
     head, space, rest = text.partition(" ")
     bare = head.rstrip(":")
-    label = report.labels.get(bare) or next(
-        (f.title for f in report.factors if f.name == bare), None
-    )
+    titles = {f.name: f.title for f in report.factors} | {m.name: m.title for m in report.mandates}
+    label = report.labels.get(bare) or titles.get(bare)
     return text if label is None else f"{label}{head[len(bare) :]}{space}{rest}"
 
 

@@ -199,7 +199,7 @@ def _exceptions(part: Sequence[MandateReport]) -> Table:
             p = "–" if e.p is None else _p(e.p)
             row.append(
                 Cell(
-                    f"{e.observed}\u00a0/\u00a0{number(e.expected, 1)} (p\u00a0{p})",
+                    f"{e.observed}\u00a0/\u00a0{number(e.expected, 1 if e.expected < 30 else 0)} (p\u00a0{p})",
                     "warning" if e.p is not None and e.p < 0.05 else "",
                 )
             )
@@ -284,6 +284,12 @@ def _attribution(part: Sequence[MandateReport], window: str) -> Table | None:
         return None
     effects = list(dict.fromkeys(e for a in found.values() for e, _ in a.effects))
     values = {name: dict(a.effects) for name, a in found.items()}
+    # a row of zeros says nothing; that nothing is left unexplained does
+    effects = [
+        e
+        for e in effects
+        if e == "residual" or any(abs(values[m.name].get(e, 0.0)) >= 5e-5 for m in here)
+    ]
     rows = [
         cells(
             EFFECTS.get(e, e),

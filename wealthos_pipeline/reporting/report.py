@@ -325,6 +325,12 @@ class Age:
     date: date
     sessions: int
 
+    @property
+    def words(self) -> str:
+        """One sentence."""
+        sessions = f"{self.sessions} session{'s' if self.sessions > 1 else ''}"
+        return f"{self.what}: as of {self.date}, {sessions} before the prices."
+
 
 @dataclass(frozen=True, slots=True)
 class Series:

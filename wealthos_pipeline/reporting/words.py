@@ -41,6 +41,18 @@ def money(value: float | None, currency: str, *, sign: bool = False) -> str:
     return f"{number(value, 0, sign=sign)}{_SPACE}{currency}".rstrip(_SPACE)
 
 
+def rough(value: float | None, currency: str) -> str:
+    """Money in a sentence, to three digits or so: ``8.48 m USD``, ``4,240 USD``."""
+    if value is None or value != value:
+        return NONE
+    size = abs(value)
+    for scale, unit in ((1e9, "bn"), (1e6, "m")):
+        if size >= scale:
+            digits = 2 if size < 10 * scale else 1 if size < 100 * scale else 0
+            return f"{number(value / scale, digits)}{_SPACE}{unit}{_SPACE}{currency}".rstrip(_SPACE)
+    return money(round(value, -1) if size >= 1000 else value, currency)
+
+
 def day(value: date | None) -> str:
     """ISO date."""
     return NONE if value is None else value.isoformat()

@@ -97,6 +97,7 @@ class MailSettings(_Part):
     user: str | None = None
     password: SecretStr | None = None
     security: Literal["starttls", "tls", "none"] = "starttls"
+    attach_interactive: bool = Field(True, description="attach the full page, some 2.5 MB zipped")
     timeout_seconds: float = 30.0
 
 

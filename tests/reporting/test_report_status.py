@@ -1,0 +1,100 @@
+"""complete, degraded or blocked: old parts are named with their age, late prices are noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.reporting import Report, collect, page
+from wealthos_pipeline.utils.config import Settings
+
+Frames = dict[str, pl.DataFrame]
+LAST, RUN = date(2022, 12, 28), "20221228T213000Z-b2"
+
+
+@pytest.fixture(scope="module")
+def healthy(fake_lake_frames: Frames) -> Frames:
+    """Without the alert about data that the frames raise on purpose."""
+    series = fake_lake_frames["clean.series"]
+    return {**fake_lake_frames, "clean.series": series.filter(pl.col("series") != "wti")}
+
+
+@pytest.fixture(scope="module")
+def make(lake_of: Any, source_info: Any, mandate_definitions: Any) -> Callable[..., Report]:
+    def collected(frames: Frames, now: datetime | None = None) -> Report:
+        return collect(
+            lake_of(frames),
+            date=LAST,
+            info=source_info,
+            settings=Settings(),
+            run_id=RUN,
+            mandates=mandate_definitions,
+            now=now,
+        )
+
+    return collected
+
+
+def until(frames: Frames, table: str, day: date) -> Frames:
+    return {**frames, table: frames[table].filter(pl.col("date") <= day)}
+
+
+def test_all_of_the_session_is_complete(make: Callable[..., Report], healthy: Frames) -> None:
+    report = make(healthy)
+    assert (report.status, report.reasons, report.ages) == ("complete", (), ())
+
+
+@pytest.mark.parametrize(
+    ("table", "anchor", "what"),
+    [
+        ("monitor.regime", "market", "Regime"),
+        ("portfolio.nav", "mandates", "Performance of the mandates"),
+        ("portfolio.risk", "mandates", "Risk forecasts"),
+    ],
+)
+def test_an_old_part_is_named_with_its_age(
+    make: Callable[..., Report], healthy: Frames, table: str, anchor: str, what: str
+) -> None:
+    report = make(until(healthy, table, date(2022, 12, 21)))
+    assert report.status == "degraded"
+    said = f"{what}: as of 2022-12-21, 4 sessions before the prices."  # 22, 23, 27, 28
+    assert report.reasons == (said,)
+    built = page.build(report, frozenset())
+    (section,) = (s for s in built.sections if s.anchor == anchor)
+    assert getattr(section.blocks[0], "text", None) == said
+    assert any(getattr(b, "text", None) == said for b in built.lead)
+
+
+def test_no_live_decision_makes_a_page_of_the_past_not_an_old_one(
+    make: Callable[..., Report], healthy: Frames
+) -> None:
+    live = pl.col("run_kind") == "live"
+    report = make(
+        {**healthy, "portfolio.solves": healthy["portfolio.solves"].filter(~live)},
+    )
+    assert report.past
+    assert report.ages == ()
+
+
+@pytest.mark.parametrize(
+    ("late", "status"), [(0, "complete"), (1, "degraded"), (20, "degraded"), (21, "complete")]
+)
+def test_late_prices_are_noticed_and_an_ended_panel_is_not_called_late_every_day(
+    make: Callable[..., Report],
+    healthy: Frames,
+    calendar: TradingCalendar,
+    late: int,
+    status: str,
+) -> None:
+    closed = calendar.known_at(calendar.date_of(calendar.slot(LAST) + late))
+    report = make(healthy, closed + timedelta(hours=1))
+    assert report.status == status
+    assert any("sessions since then" in r or "session since then" in r for r in report.reasons) == (
+        status == "degraded"
+    )
+    assert any("end on 2022-12-28" in n for n in report.notes) == (late > 20)
