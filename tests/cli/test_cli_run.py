@@ -191,6 +191,14 @@ def test_the_home_of_dagster_is_not_overwritten(tmp_path: Path) -> None:
     assert "# mine" in (dagster_home(tmp_path) / "dagster.yaml").read_text()
 
 
+def test_the_ui_neither_reports_home_nor_asks_for_an_address(tmp_path: Path) -> None:
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(dagster_home(tmp_path))) as instance:
+        assert not instance.telemetry_enabled
+        assert not instance.nux_enabled
+
+
 def test_the_cause_is_found_below_wrappers() -> None:
     inner = LockedError("held")
     outer = RuntimeError("wrapped")

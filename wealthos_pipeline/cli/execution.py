@@ -23,6 +23,9 @@ _DAGSTER_YAML = """\
 # Written by `wealthos`. Runs, events and schedules of this root are kept in this folder.
 telemetry:
   enabled: false
+nux:
+  # no form asking for an e-mail address over the first page
+  enabled: false
 compute_logs:
   # stages log to files with the run's id; capturing the terminal would cost two processes a step
   module: dagster._core.storage.noop_compute_log_manager
