@@ -129,7 +129,7 @@ def _note(c: Causes, kind: str) -> str:
     unexplained = (
         f"Over all names at most {number(left, 2)} {unit} are left unexplained."
         if left >= 0.005
-        else "They explain every change in full: no residual reaches 0.01."
+        else "The causes explain every change in full: no residual reaches 0.01."
     )
     if kind == "prediction":
         return (

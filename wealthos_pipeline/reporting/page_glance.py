@@ -66,14 +66,12 @@ def evidence(report: Report) -> Item | None:
         if best.all.distinguishable
         else "not distinguishable from chance: what follows shows process and risk, not skill"
     )
+    which = {1: "The model", 2: "The better model"}.get(len(known), "The best model")
     return Item(
         "",
         head,
-        f"The better model, {best.name}, has a mean rank IC of {number(best.all.mean, 3, sign=True)} "
-        f"out of sample, {verdict}."
-        if len(known) > 1
-        else f"The model, {best.name}, has a mean rank IC of {number(best.all.mean, 3, sign=True)} out "
-        f"of sample, {verdict}.",
+        f"{which}, {best.name}, has a mean rank IC of {number(best.all.mean, 3, sign=True)} out of "
+        f"sample, {verdict}.",
     )
 
 

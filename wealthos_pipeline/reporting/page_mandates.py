@@ -24,6 +24,9 @@ SIDE_BY_SIDE = 4
 NAMES = 5
 """Names of a portfolio shown in the mail."""
 
+EXACT = 5e-9
+"""Decimals: attribution and net asset values that differ by less, 0.00005 basis points, agree."""
+
 EFFECTS = {
     "allocation": "Sector allocation",
     "selection": "Selection in sectors",
@@ -256,15 +259,16 @@ def _attributions(known: Sequence[MandateReport]) -> list[Block]:
             if table is not None:
                 out.append(table)
     gaps = [abs(a.total - a.active) for m in known for a in m.attribution if a.active is not None]
-    check = (
-        f" The two totals differ by at most {number(1e4 * max(gaps), 4)} basis points."
-        if gaps
-        else ""
-    )
+    check = ""
+    if gaps and max(gaps) < EXACT:
+        check = " The sum of the effects is the active return of the net asset values."
+    elif gaps:
+        check = f" The two totals differ by at most {number(1e4 * max(gaps), 4)} basis points."
     out.append(
         Text(
-            "Percentage points: daily arithmetic effects added up, not compounded; each number is "
-            f"rounded on its own.{check}",
+            "Percentage points: daily effects linked by Carino's method, so that they add up to the "
+            "difference of the two compounded returns; each number is rounded on its own."
+            f"{check}",
             "muted",
         )
     )
