@@ -66,6 +66,17 @@ def test_a_binding_volatility_cap_weighs_risk_more() -> None:
     np.testing.assert_allclose(part, -extra * p.covariance_times(found.weights), rtol=1e-6)
 
 
+def test_a_name_above_its_cap_is_sold_because_of_the_cap() -> None:
+    """Whatever else speaks for the sale: the name would be bought if the cap let it."""
+    w0 = np.full(8, 0.02)
+    w0[4], w0[:4] = 0.5, 0.1
+    p = market(w0, alpha=np.where(np.arange(8) == 4, 0.02, 0.021))
+    p = replace(p, d=np.where(np.arange(8) == 4, 0.001, 0.05))
+    text = said(p)[4]
+    assert text.startswith("sell 50 % → 40 %: above its largest weight; although it gives up")
+    assert text.endswith("capped at 40 %")
+
+
 def test_a_lone_name_has_nothing_to_be_compared_with() -> None:
     p = Problem.simple(
         np.full((1, 1), 0.01), np.eye(1), np.array([0.01]), w0=np.array([0.4]), alpha=np.ones(1)

@@ -112,7 +112,7 @@ def _words(
     if abs(gain) > NEGLIGIBLE and abs(relative - 1.0) >= VISIBLE_RATIO:
         text = f"{_RISK[delta > 0, gain > 0]}: {_times(relative)} the marginal risk of {others}"
         (for_it if gain > 0 else against).append((abs(gain), text))
-    said = [text for _, text in sorted(for_it, key=lambda x: -x[0])]
+    said = [] if _forced(p, i, w) else [text for _, text in sorted(for_it, key=lambda x: -x[0])]
     if not said:
         said = [_otherwise(p, i, delta, first)]
     if against:
@@ -124,6 +124,13 @@ def _words(
 
 def _why_fixed(p: Problem, i: int) -> str:
     return p.fixed_why[i] or "not free to change"
+
+
+def _forced(p: Problem, i: int, w: Floats) -> bool:
+    """The name is outside its box and goes no farther than into it: nothing else drives the trade."""
+    above = p.w0[i] > p.upper[i] and w[i] >= p.upper[i] - 1e-9
+    below = p.w0[i] < p.lower[i] and w[i] <= p.lower[i] + 1e-9
+    return bool(above or below)
 
 
 def _otherwise(p: Problem, i: int, delta: float, first: bool) -> str:
