@@ -183,12 +183,29 @@ def test_exceptions_are_counted_against_their_number(
         assert e.p == pytest.approx(kupiec(seen, part.height, 0.01).p_value)
 
 
-def test_attribution_adds_up_to_the_active_return(report: Report) -> None:
-    windows = [a for m in report.mandates for a in m.attribution]
-    assert len(windows) == 4
-    for a in windows:
-        assert a.active is not None
-        assert a.total == pytest.approx(a.active, abs=1e-12)
+def test_attribution_adds_up_to_the_difference_of_the_compounded_returns(
+    report: Report, fake_lake_frames: Frames
+) -> None:
+    nav = fake_lake_frames["portfolio.nav"].sort("date")
+    assert len([a for m in report.mandates for a in m.attribution]) == 4
+    for m in report.mandates:
+        for a in m.attribution:
+            value = [
+                nav.filter(pl.col("mandate") == name)["nav"].to_numpy()
+                for name in (m.name, "equal_weight")
+            ]
+            mine, theirs = (v[-1] / v[-1 - a.sessions] for v in value)
+            assert a.active == pytest.approx(mine - theirs, abs=1e-12)
+            assert a.total == pytest.approx(a.active, abs=1e-12)
+            assert abs(sum(x + y for _, x, y in a.sectors)) > 0
+
+
+def test_attribution_without_a_benchmark_is_left_out(
+    make: Callable[..., Report], fake_lake_frames: Frames
+) -> None:
+    nav = fake_lake_frames["portfolio.nav"].filter(pl.col("mandate") != "equal_weight")
+    report = make({**fake_lake_frames, "portfolio.nav": nav})
+    assert not any(m.attribution for m in report.mandates)
 
 
 def test_changes_come_from_the_record_of_the_run_before(

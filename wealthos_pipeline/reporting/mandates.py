@@ -10,7 +10,7 @@ import polars as pl
 
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.market_monitor.evidence import kupiec_p
-from wealthos_pipeline.portfolio import performance
+from wealthos_pipeline.portfolio import attribution, performance
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.report import (
     Attribution,
@@ -168,7 +168,7 @@ def collect(
                 exceptions=_exceptions(judged.filter(pl.col("mandate") == name)),
                 contributions=contributions,
                 contributions_at=decided,
-                attribution=_attribution(lens, name, effects, mine, bench),
+                attribution=_attribution(effects.filter(pl.col("mandate") == name), mine, bench),
                 why=why,
                 holding_assumed=mandate.holding_period_days if mandate else None,
             )
@@ -268,29 +268,27 @@ def _contributions(rows: pl.DataFrame, day: date) -> tuple[date | None, tuple[Co
 
 
 def _attribution(
-    lens: Lens,
-    name: str,
-    effects: pl.DataFrame,
-    nav: pl.DataFrame | None,
-    bench: pl.DataFrame | None,
+    effects: pl.DataFrame, nav: pl.DataFrame | None, bench: pl.DataFrame | None
 ) -> tuple[Attribution, ...]:
-    """Effects summed by window, beside the sum of daily active returns of the NAVs."""
-    mine = effects.filter(pl.col("mandate") == name).sort("date", "effect", "group")
-    days = mine["date"].unique().sort()
+    """Effects linked by window, beside the difference of the compounded returns of the NAVs."""
+    days = effects["date"].unique().sort()
+    if nav is None or bench is None or days.is_empty():
+        return ()
     out = []
     for window, length in WINDOWS:
         if len(days) < length:
             continue
-        since = days[-length]
-        part = mine.filter(pl.col("date") >= since)
+        part = effects.filter(pl.col("date") >= days[-length])
+        linked = attribution.linked(part, pl.concat([nav, bench]), benchmark=BENCHMARK)
         by_effect: dict[str, list[float]] = {}
         by_sector: dict[str, list[list[float]]] = {}
-        for effect, group, value in part.select("effect", "group", "value").iter_rows():
+        for effect, group, value in linked.select("effect", "group", "value").iter_rows():
             by_effect.setdefault(effect, []).append(value)
             if group:
                 pair = by_sector.setdefault(group, [[], []])
                 pair[0 if effect == "allocation" else 1].append(value)
         order = [*EFFECTS, *sorted(set(by_effect) - set(EFFECTS))]
+        mine, theirs = (_compounded(rows, days.tail(length)) for rows in (nav, bench))
         out.append(
             Attribution(
                 window=window,
@@ -299,23 +297,13 @@ def _attribution(
                 sectors=tuple(
                     (s, math.fsum(a), math.fsum(b)) for s, (a, b) in sorted(by_sector.items())
                 ),
-                active=_active(nav, bench, since, days[-1]),
+                active=mine - theirs,
             )
         )
     return tuple(out)
 
 
-def _active(
-    nav: pl.DataFrame | None, bench: pl.DataFrame | None, since: date, until: date
-) -> float | None:
-    """Sum of daily net returns minus the benchmark's, over [since, until]."""
-    if nav is None or bench is None:
-        return None
-    both = (
-        nav.select("date", "return_net")
-        .join(bench.select("date", pl.col("return_net").alias("bench")), on="date")
-        .filter(pl.col("date").is_between(since, until))
-        .drop_nulls()
-        .sort("date")
-    )
-    return math.fsum((both["return_net"] - both["bench"]).to_list()) if both.height else None
+def _compounded(nav: pl.DataFrame, days: pl.Series) -> float:
+    """Compounded net return over ``days``."""
+    rows = nav.filter(pl.col("date").is_in(days.implode())).sort("date")
+    return math.prod(1.0 + r for r in rows["return_net"].to_list()) - 1.0

@@ -207,8 +207,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Effects summed over a window of sessions; ``active``: the sum of daily active returns from
-    the NAVs, which the effects must reproduce."""
+    """Effects linked over a window of sessions; ``active``: the difference of the two returns over it
+    by the NAVs, compounded, which the effects must reproduce."""
 
     window: str
     sessions: int
