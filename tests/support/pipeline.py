@@ -70,6 +70,8 @@ class MemoryLake:
         """Rows from ``start`` on become exactly ``frame`` (None: the whole table)."""
         terms = self.contract(table)
         if start is not None and terms.date_column is not None and table in self.frames:
+            if (early := frame.filter(pl.col(terms.date_column) < start)).height:
+                raise ContractError(f"{table}: {early.height} rows lie before {start}")
             kept = self.frames[table].filter(pl.col(terms.date_column) < start)
             frame = pl.concat([kept, frame])
         before = self.read(table)

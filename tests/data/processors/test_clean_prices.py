@@ -112,6 +112,23 @@ def test_a_rebased_history_repaints_nothing(vendor, registry, calendar, now, ove
     assert mine["split_index"][-1] == pytest.approx(2.0, rel=1e-3)
 
 
+@pytest.mark.parametrize("digits", [None, 3])
+def test_a_history_that_is_fetched_again_repaints_nothing(vendor, registry, calendar, now, digits):
+    """The recent bars come unchanged, those before the last event in another basis: no correction."""
+    v = vendor(splits=SPLITS, dividends=DIVIDENDS, digits=digits)
+    rows = v.history([50, 55, 70, 90, 120, v.sessions - 1], overlap=15)
+    again = raw.new_rows(rows, v.adjusted(v.sessions - 1), contract("raw.prices")).with_columns(
+        (pl.col("fetched_at") + timedelta(days=1)).alias("fetched_at")
+    )
+    assert 0 < again.height < v.adjusted(v.sessions - 1).height
+    known = registry(v)
+    before, after = (
+        prices.clean(r, known, calendar, now=now).prices for r in (rows, pl.concat([rows, again]))
+    )
+    assert set(after["basis"]) == {"assumed"}
+    assert bits(after).equals(bits(before))
+
+
 def test_a_correction_moves_the_index_from_its_date_and_says_when_it_was_known(
     vendor, registry, calendar, now
 ):

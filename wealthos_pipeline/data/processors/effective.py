@@ -8,8 +8,9 @@ told apart locally. Let fetch *f* give bar *t* again, with another value:
   the return believed so far. Equal (up to the rounding of a rescaled price): change of basis, the
   first version of *t* stays. Different: a correction, *t* is taken from *f*;
 - the shape of the bar (open, high, low over close, the value traded) is compared in the same way;
-- where *f* begins at *t*, a bar that *f* repeats unchanged decides: the basis stayed, so *t* was
-  corrected. Without one the basis moved;
+- where *f* begins at *t*, the next bar that *f* repeats decides: unchanged, the basis stayed, so *t*
+  was corrected; otherwise the basis moved (bars further on say nothing: they may lie behind the
+  event that moved it);
 - a bar that *f* gives alone is a correction.
 
 The return into *t* is taken inside one fetch: the later of those that *t* and *p* are believed
@@ -118,9 +119,9 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
                     num[s], den[s], restated[s] = said[s], said[t], stamp
         again = at[old[at]]
         moved = np.zeros(n, dtype=bool)  # the return into the bar changed
-        stayed = any(_equal(price[given[k]], price[told[k]]) for k in again)
-        for t in again:
+        for t, following in zip(again, np.append(again, -1)[1:], strict=True):
             p = before[t]
+            stayed = following >= 0 and _equal(price[given[following]], price[told[following]])
             if p >= 0 and given[p] >= 0:
                 if den[t] >= 0:
                     moved[t] = not _same_return(price, given[t], given[p], num[t], den[t])
