@@ -185,6 +185,18 @@ def test_time_does_not_go_backwards_in_a_root(wealthos) -> None:
     assert "wealthos report --as-of 2020-01-31" in said.err
 
 
+def test_a_root_that_is_being_written_turns_a_run_away_before_the_graph_knows(
+    call, tmp_path: Path
+) -> None:
+    from wealthos_pipeline.data.storage.lock import lock
+
+    with lock(tmp_path, "the-first"):
+        said = call("run", "--root", tmp_path)
+    assert said.code == LockedError.exit_code
+    assert "the-first" in said.err
+    assert not (tmp_path / ".dagster").exists()
+
+
 def test_the_home_of_dagster_is_not_overwritten(tmp_path: Path) -> None:
     config = dagster_home(tmp_path) / "dagster.yaml"
     config.write_text("telemetry: {enabled: false}\n# mine\n")

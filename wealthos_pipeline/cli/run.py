@@ -105,7 +105,10 @@ def perform(
     from wealthos_pipeline.cli.execution import execute
     from wealthos_pipeline.cli.progress import StageDisplay
     from wealthos_pipeline.cli.summary import collect, show
+    from wealthos_pipeline.data.storage.lock import refuse_held
 
+    # before the graph knows of it: a run that is turned away would show every check as failed
+    refuse_held(settings.root)
     begun = time.monotonic()
     with StageDisplay(
         f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet

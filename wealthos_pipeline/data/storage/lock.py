@@ -35,10 +35,7 @@ def lock(root: str | Path, run_id: str) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LockedError(
-                f"{path.parent} is being written by {holder(path)}. Wait until that run has ended, "
-                "or stop it; reading (`wealthos sql`, the API, the warehouse file) needs no lock."
-            ) from error
+            raise _held(path) from error
         body = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "user": _user()}
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(body).encode(), 0)
@@ -48,6 +45,28 @@ def lock(root: str | Path, run_id: str) -> Iterator[Path]:
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def refuse_held(root: str | Path) -> None:
+    """LockedError while another run holds the root's lock; it is neither taken nor created."""
+    path = Path(root) / LOCK_FILE
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # nothing to refuse: whoever takes the lock says what is wrong with it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        raise _held(path) from error
+    finally:
+        os.close(handle)
+
+
+def _held(path: Path) -> LockedError:
+    return LockedError(
+        f"{path.parent} is being written by {holder(path)}. Wait until that run has ended, "
+        "or stop it; reading (`wealthos sql`, the API, the warehouse file) needs no lock."
+    )
 
 
 def holder(path: Path) -> str:
