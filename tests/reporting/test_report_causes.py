@@ -105,6 +105,12 @@ def test_causes_stand_beside_their_numbers(root: SmallRoot, source_info: Any) ->
     )
 
 
+def test_nothing_that_moved_is_said(root: SmallRoot, source_info: Any) -> None:
+    said = words(paged(root, source_info, Causes("the run before", facts=("Prices: 0 new bars.",))))
+    assert "No target weight moved by 0.05 % of net asset value or more." in said
+    assert "No prediction moved by 0.005 standard deviations or more." in said
+
+
 def test_a_first_run_has_nothing_to_compare_with(root: SmallRoot, library: factors.Library) -> None:
     assert told(root, library, 0) is None
 

@@ -71,7 +71,7 @@ def _explained(report: Report, c: Causes) -> list[Block]:
         if moves:
             out += [_table(report, c, kind, o, [m for m in moves if m.owner == o]) for o in owners]
             out.append(Text(_note(c, kind), "muted"))
-        elif (c.residual or {}).get(kind) is not None:
+        else:
             out.append(Text(f"No {_WORDS[kind]} moved by {_LEAST[kind]} or more."))
     out += [Text(sentence(n), "muted") for n in c.notes]
     return out
