@@ -62,6 +62,6 @@ def deliver(manifest: Manifest, *, settings: Settings) -> tuple[Path, str]:
     path = folder / "report.eml"
     write_eml(message, path)
     if settings.mail.host is None:
-        return path, "written, not sent: no mail server is configured (WEALTHOS_MAIL__HOST)"
+        return path, "not sent: WEALTHOS_MAIL__HOST is not set"
     delivered = send(message, settings.mail)
     return path, f"sent to {', '.join(delivered)}"
