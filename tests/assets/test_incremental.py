@@ -166,6 +166,28 @@ def test_another_definition_is_computed_from_the_beginning(
     assert start(full=False) == TOLD
 
 
+def test_a_holding_that_stopped_trading_has_its_last_price(calendar: TradingCalendar) -> None:
+    """A day's update reads back to the last bar before the statement of everything that is held."""
+    from assets.portfolio import _since
+
+    bars = {"DEAD": date(2018, 3, 1), "PAUSED": date(2019, 2, 1), "QUICK": date(2019, 5, 10)}
+    lake = MemoryLake(calendar)
+    lake.frames["clean.prices"] = pl.DataFrame(
+        {"instrument_id": list(bars), "date": list(bars.values())}
+    )
+    work: Any = SimpleNamespace(session=SimpleNamespace(lake=lake), end=date(2019, 5, 10))
+    start = date(2019, 4, 1)
+
+    def since(held: str, stated: date) -> date | None:
+        row = {"mandate": ["m"], "date": [stated], "instrument_id": [held]}
+        return _since(work, pl.DataFrame(row), start)
+
+    assert since("DEAD", date(2019, 5, 2)) == bars["DEAD"]
+    assert since("PAUSED", date(2019, 3, 4)) == bars["PAUSED"]
+    assert since("QUICK", date(2019, 5, 10)) == start
+    assert since("DEAD", date(2019, 6, 3)) == start, "a statement of later days"
+
+
 # --- ingestion -------------------------------------------------------------------------------------
 
 
