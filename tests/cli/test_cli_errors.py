@@ -108,9 +108,10 @@ def test_a_full_disk_is_named(wealthos, monkeypatch) -> None:
     assert "Free some space" in said.err
 
 
-def test_ctrl_c_is_130(wealthos, monkeypatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
+def test_ctrl_c_is_130(wealthos, monkeypatch, error: BaseException) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr("wealthos_pipeline.cli.published.open_lake", interrupted)
     said = wealthos("runs")

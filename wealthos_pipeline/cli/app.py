@@ -104,6 +104,9 @@ def everywhere(
     options.set_default_root(root)
 
 
+_STOPPED = "stopped; what was published before is untouched"
+
+
 def run(argv: list[str]) -> int:
     """Run one command line; every error becomes one message and an exit code."""
     end = argv.index("--") if "--" in argv else len(argv)
@@ -114,7 +117,7 @@ def run(argv: list[str]) -> int:
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if code == INTERRUPTED:
-            error_line("stopped; what was published before is untouched")
+            error_line(_STOPPED)
         return code
     except WealthOSError as error:
         if debug:
@@ -124,6 +127,9 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            error_line(_STOPPED)  # DuckDB takes Ctrl-C for itself while it works
+            return INTERRUPTED
         if getattr(error, "errno", None) in _FULL:
             error_line(
                 f"there is no room left to write: {error}\n"
