@@ -9,12 +9,18 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.core.errors import LockedError, NoManifestError, StorageError
+from wealthos_pipeline.core.errors import (
+    ConfigError,
+    LockedError,
+    NoManifestError,
+    StorageError,
+)
 from wealthos_pipeline.data.storage import manifest as manifests
 from wealthos_pipeline.data.storage.manifest import Snapshot
 from wealthos_pipeline.data.storage.run import Run
 
 REGIME, SIGNALS = "monitor.regime", "monitor.signals"
+NOW = datetime(2024, 3, 8, 22, tzinfo=UTC)
 PUBLISHED = {"as_of": date(2024, 3, 8), "source": "test"}
 
 
@@ -233,3 +239,20 @@ def test_a_snapshot_reads_as_of_from_its_own_history(lake, settings, frames) -> 
     assert old.read("clean.holdings").is_empty()
     assert old.version("clean.holdings") is None
     assert old.tables() == ["clean.prices", "clean.prices_history"]
+
+
+def test_a_root_keeps_the_clock_that_it_was_begun_with(lake, settings) -> None:
+    with Run.open(lake, settings, now=NOW) as run:
+        run.publish(**PUBLISHED)
+    later = settings.model_copy(
+        update={"time": settings.time.model_copy(update={"known_lag_minutes": 90})}
+    )
+    with (
+        pytest.raises(
+            ConfigError, match="known_lag_minutes is 90, but this root was begun with 30"
+        ),
+        Run.open(lake, later, now=NOW + timedelta(days=1)),
+    ):
+        pass
+    with Run.open(lake, settings, now=NOW + timedelta(days=1)) as run:
+        assert run.previous is not None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from wealthos_pipeline.core.errors import StorageError
+from wealthos_pipeline.core.errors import ConfigError, StorageError
 from wealthos_pipeline.data.storage import manifest as manifests
 from wealthos_pipeline.data.storage import migrations
 from wealthos_pipeline.data.storage.lake import Lake
@@ -72,7 +72,8 @@ class Run:
         """Take the lock, refuse a lake of another layout, undo what an unfinished run wrote.
 
         now: aware instant; also names the run if ``run_id`` is not given.
-        Raises LockedError, NewerLakeError, StorageError.
+        Raises LockedError, NewerLakeError, StorageError; ConfigError when the clock's settings are
+        not those that the root was begun with.
         """
         if now.tzinfo is None:
             raise StorageError(f"now={now} has no time zone; pass an aware instant")
@@ -87,6 +88,7 @@ class Run:
             while unique in taken:
                 unique, n = f"{name}-{n}", n + 1
             previous = manifests.last_or_none(lake)
+            _same_clock(settings, previous)
             recovered = recover(lake, previous)
             yield cls(
                 lake, settings, now=now, run_id=unique, previous=previous, recovered=recovered
@@ -143,6 +145,20 @@ class Run:
         lake.append(RUNS, manifest.row())
         lake.flush()
         return manifest
+
+
+def _same_clock(settings: Settings, previous: Manifest | None) -> None:
+    """What was known when is stamped once; a root cannot change the rule half way."""
+    if previous is None:
+        return
+    now = settings.public()
+    for part, name in (("source", "exchange"), ("time", "known_lag_minutes")):
+        before = previous.config.get(part, {}).get(name, now[part][name])
+        if before != now[part][name]:
+            raise ConfigError(
+                f"{part}.{name} is {now[part][name]}, but this root was begun with {before}, and its "
+                "rows are stamped by that. Set it back, or choose a new root with --root."
+            )
 
 
 def recover(lake: Lake, previous: Manifest | None) -> list[str]:
