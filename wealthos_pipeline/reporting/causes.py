@@ -75,15 +75,17 @@ def explain(
 
 
 def previous(snapshot: Snapshot) -> Manifest | None:
-    """The manifest published just before that of ``snapshot``."""
+    """The last manifest of an earlier session: what the reader saw before, however often today's
+    run was repeated. Where there is none, the manifest just before."""
     from wealthos_pipeline.data.storage.manifest import history
 
-    before = None
+    earlier: list[Manifest] = []
     for manifest in history(snapshot.lake):
         if manifest.run_id == snapshot.manifest.run_id:
             break
-        before = manifest
-    return before
+        earlier.append(manifest)
+    days_before = [m for m in earlier if m.as_of < snapshot.manifest.as_of]
+    return next(iter(reversed(days_before or earlier)), None)
 
 
 def same(a: Manifest, b: Manifest) -> bool:

@@ -21,7 +21,7 @@ def since(
     """(alerts of the time before as (rule, subject), what changed); None on a first run.
 
     Compared are the record of ``run_id`` (the current tables where it has none yet) and that of
-    the run issued before it. Where the record knows no earlier run but the backtest does, the
+    the last run issued for an earlier session (else just before it). Where the record knows no earlier run but the backtest does, the
     session before is compared through the backtest's decisions.
     """
     record = lens.issued(
@@ -38,7 +38,8 @@ def since(
         earlier = earlier.filter(pl.col("issued_at") < mine["issued_at"][0])
     if earlier.is_empty():
         return _session(lens)
-    last = earlier.row(-1, named=True)
+    days_before = earlier if as_of is None else earlier.filter(pl.col("date") < as_of)
+    last = (days_before if days_before.height else earlier).row(-1, named=True)
     old = record.filter(pl.col("run_id") == last["run_id"])
     new = record.filter(pl.col("run_id") == run_id)
     target_now = _pick(new, "target", "weight") if mine.height else _targets(lens)
