@@ -213,8 +213,8 @@ def _mandates(report: Report) -> Table | None:
             Column("To trade"),
         ),
         tuple(rows),
-        note="Net of costs, against 1/N of the same universe with the same costs. VaR: one session "
-        "ahead. To trade: one-way share of net asset value.",
+        note="Backtest net of costs, against 1/N of the same universe with the same costs. VaR: one "
+        "session ahead. To trade: one-way share of net asset value.",
     )
 
 
