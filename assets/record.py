@@ -83,15 +83,16 @@ def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
 
 
 def _checks(work: Work) -> pl.DataFrame:
-    """This run's check results; where it had nothing to check, those that stand."""
+    """This run's check results, and for tables that it had no reason to check those that stand."""
     session = work.session
-    if session.checks:
-        return pl.concat(session.checks)
-    old = session.lake.read("meta.checks").sort("checked_at")
-    last = old["run_id"].last() if old.height else None
-    return old.filter(pl.col("run_id") == last).with_columns(
-        pl.lit(session.run.run_id).alias("run_id")
+    made = [*session.checks, contract("meta.checks").empty()]
+    new = pl.concat(made)
+    previous = session.run.previous
+    old = session.lake.read("meta.checks").filter(
+        pl.col("run_id") == (previous.run_id if previous else ""),
+        ~pl.col("table").is_in(new["table"].unique().to_list()),
     )
+    return pl.concat([new, old.with_columns(pl.lit(session.run.run_id).alias("run_id"))])
 
 
 @stage(
@@ -123,9 +124,8 @@ def issued(work: Work) -> Mapping[str, pl.DataFrame]:
     always=True,
 )
 def checks(work: Work) -> Mapping[str, pl.DataFrame]:
-    """The results of all data checks of this run."""
-    found = work.session.checks
-    return {"meta.checks": pl.concat(found) if found else contract("meta.checks").empty()}
+    """The results of all data checks as they stand after this run."""
+    return {"meta.checks": _checks(work)}
 
 
 @stage(

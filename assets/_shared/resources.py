@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import polars as pl
 from pydantic import PrivateAttr
 
 from wealthos_pipeline.utils.config import Settings, load_settings
 from wealthos_pipeline.utils.logging import logged
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
     from wealthos_pipeline.data.sources import Source
     from wealthos_pipeline.data.storage.lake import Lake
@@ -52,8 +51,11 @@ class Session:
 
     @cached_property
     def verdicts(self) -> dict[tuple[str, str, str], bool]:
-        """What every stored check said last: (table, check, column) → passed."""
-        rows = self.lake.read("meta.checks").sort("checked_at", "run_id")
+        """What every check said in the run before: (table, check, column) → passed."""
+        previous = self.run.previous
+        rows = self.lake.read("meta.checks").filter(
+            pl.col("run_id") == (previous.run_id if previous else "")
+        )
         return {
             (t, c, n): passed
             for t, c, n, passed in rows.select("table", "check", "column", "success").iter_rows()
@@ -110,6 +112,7 @@ def open_session(
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
     from wealthos_pipeline.data.storage.lake import Lake
     from wealthos_pipeline.data.storage.run import Run
+    from wealthos_pipeline.portfolio import mandates
     from wealthos_pipeline.utils.config import inputs_dir
     from wealthos_pipeline.utils.threads import limit_threads
 
@@ -118,6 +121,7 @@ def open_session(
     lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
     library = factors.load(settings.factors.sets, inputs_dir() / "factors")
     lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
+    mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")  # faults first of all
     with (
         Run.open(lake, settings, now=now, run_id=run_id) as run,
         logged(Path(settings.root) / "logs", run.run_id),

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from assets._shared.resources import open_session
-from wealthos_pipeline.core.errors import LockedError
+from wealthos_pipeline.core.errors import ConfigError, LockedError
 from wealthos_pipeline.data.storage import manifest, warehouse
 from wealthos_pipeline.data.storage.lake import Lake
 from wealthos_pipeline.utils.config import load_settings
@@ -87,6 +87,8 @@ def test_a_second_run_makes_no_new_version_outside_meta(
     assert after.run_id != before.run_id
     changed = {t for t, v in after.tables.items() if before.tables.get(t) != v}
     assert {t for t in changed if not t.startswith("meta.")} == set()
+    checks = Lake(copy).read("meta.checks").drop("run_id")
+    assert checks.height == 2 * checks.unique().height  # what the first run said still stands
 
 
 def test_sql_answers_from_the_last_complete_run_while_another_writes(copy: Path) -> None:
@@ -122,3 +124,17 @@ def test_an_unfinished_run_leaves_nothing_behind(copy: Path) -> None:
         session.lake.replace("portfolio.nav", frame)
     with open_session(settings, now=NOW) as session:
         assert session.lake.content_hash("portfolio.nav") == before
+
+
+def test_a_mandate_that_cannot_be_read_is_refused_before_anything_is_computed(
+    sample_root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mandates"
+    folder.mkdir()
+    (folder / "wrong.yaml").write_text("name: wrong\ntitle: Wrong\nmax_wieght: 0.1\n")
+    settings = load_settings(root=sample_root, portfolio={"mandates": folder})
+    with (
+        pytest.raises(ConfigError, match="max_wieght"),
+        open_session(settings, now=NOW),
+    ):
+        pass

@@ -76,7 +76,7 @@ META = (
     ),
     TableContract(
         "meta.checks",
-        "Results of the data checks, by run.",
+        "Results of the data checks as they stood after each run.",
         (
             _C("run_id", "str", "run"),
             _C("table", "str", "table"),
