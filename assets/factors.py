@@ -152,7 +152,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         from wealthos_pipeline.factors import evaluation
 
         lake = work.session.lake
-        coverage = evaluation.coverage(lake.read(scores_table.name))
+        coverage = evaluation.coverage(lake.scan(scores_table.name).collect())
         return {
             "factors.summary": evaluation.summary(
                 lake.read("factors.performance"), work.session.library, coverage

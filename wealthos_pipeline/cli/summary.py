@@ -110,19 +110,22 @@ def _made(run: Published) -> list[str]:
     import polars as pl
 
     lines = []
-    prices = run.read("clean.prices")
-    if prices.height:
-        lines.append(
-            f"{prices.height:,} bars of {prices['instrument_id'].n_unique()} instruments, "
-            f"{prices['date'].min()!s} to {prices['date'].max()!s}"
-        )
+    bars = run.snapshot.scan("clean.prices", columns=["instrument_id", "date"])
+    rows, names, first, last = bars.select(
+        pl.len(),
+        pl.col("instrument_id").n_unique(),
+        pl.col("date").min().alias("first"),
+        pl.col("date").max().alias("last"),
+    ).collect().row(0)  # fmt: skip
+    if rows:
+        lines.append(f"{rows:,} bars of {names} instruments, {first!s} to {last!s}")
     summary = run.read("factors.summary")
     if summary.height:
         lines.append(f"{summary['factor'].n_unique()} factors judged")
     registry = run.read("models.registry")
     if registry.height:
-        names = ", ".join(sorted(registry["model"].unique()))
-        lines.append(f"{count(registry.height, 'fit')} of {names}")
+        models = ", ".join(sorted(registry["model"].unique()))
+        lines.append(f"{count(registry.height, 'fit')} of {models}")
     trades = _latest_live(run.read("portfolio.trades"))
     solves = _latest_live(run.read("portfolio.solves"))
     if solves.height:
