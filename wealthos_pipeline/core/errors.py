@@ -6,7 +6,10 @@
     │                              what was expected and the next step
     ├── ConfigError                settings, a mandate or a universe that cannot be used
     ├── SourceError                a vendor or a file gave something that cannot be read
-    │   └── PanelError             a user's panel: every fault found is listed
+    │   ├── PanelError             a user's panel: every fault found is listed
+    │   ├── TransientError         the vendor may answer if asked again; carries retry_after
+    │   ├── UnknownSymbolError     the vendor does not know the symbol
+    │   └── AccessError            the key is missing or refused, or the plan does not allow this
     ├── ContractError              a frame does not fit its table's contract
     ├── StorageError               the lake, the manifest or the warehouse
     │   ├── LockedError            another run holds the root's lock
@@ -53,6 +56,22 @@ class PanelError(SourceError):
         self.faults = tuple(faults)
         lines = "\n".join(f"  {i}. {fault}" for i, fault in enumerate(self.faults, 1))
         super().__init__(f"{path} cannot be used as a price panel:\n{lines}")
+
+
+class TransientError(SourceError):
+    """The vendor could not answer now; asked again it may. ``retry_after``: seconds that it named."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UnknownSymbolError(SourceError):
+    """The vendor does not know the symbol, or has nothing for it."""
+
+
+class AccessError(SourceError):
+    """The key is missing or refused, or the plan does not allow this; never carries the key."""
 
 
 class ContractError(WealthOSError):

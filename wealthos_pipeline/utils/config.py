@@ -39,6 +39,52 @@ class SourceSettings(_Part):
     exchange: str = "XNYS"
     currency: str = "USD"
     adjusted: bool | None = Field(None, description="closes are back-adjusted; None: find out")
+    symbols: tuple[str, ...] = Field((), description="of a vendor; empty: the universe file")
+    universe: Path | None = Field(
+        None, description="CSV with a column symbol; None: data/inputs/universe.csv"
+    )
+    also: tuple[str, ...] = Field((), description="further sources, e.g. treasury, fred")
+    gives: tuple[str, ...] | None = Field(
+        None, description="prices, profile, fundamentals, …; None: what the vendor gives"
+    )
+    fx: Path | None = Field(None, description="CSV: date, one column a pair such as GBPUSD")
+
+
+class FetchSettings(_Part):
+    """How vendors are asked. None: what the vendor's module declares."""
+
+    per_minute: float | None = Field(None, gt=0, description="requests a minute")
+    concurrency: int | None = Field(None, ge=1, description="requests under way at once")
+    retries: int | None = Field(None, ge=0)
+    timeout_seconds: float | None = Field(None, gt=0, description="of one request")
+    patience_seconds: float = Field(300.0, ge=0, description="longest waiting for one request")
+    overlap_sessions: int = Field(10, ge=1, description="fetched again, to notice restatements")
+    base_url: str | None = Field(None, description="another address for the vendor, e.g. a replay")
+
+
+class KeySettings(_Part):
+    """Keys of vendors. From the environment only: ``WEALTHOS_KEYS__FINNHUB`` and so on."""
+
+    finnhub: SecretStr | None = None
+    alpha_vantage: SecretStr | None = None
+    fred: SecretStr | None = None
+
+
+class CleaningSettings(_Part):
+    """Thresholds of the cleaning rules (``data.processors.rules``), and which are switched off."""
+
+    off: tuple[str, ...] = Field((), description="names of rules that are not applied")
+    spike_growth: float = Field(
+        2.5, gt=1, description="one-bar growth from which it may be a spike"
+    )
+    spike_return: float = Field(
+        0.15, gt=0, lt=1, description="distance to the bar before, after it"
+    )
+    stale_sessions: int = Field(5, ge=2, description="unchanged closes in a row")
+    volume_spike: float = Field(30.0, gt=1, description="multiple of the median of 20 sessions")
+    delisted_after: int = Field(20, ge=1, description="sessions without a bar")
+    vendor_gap: float = Field(0.5, gt=0, le=1, description="share of names missing at once")
+    fx_stale_sessions: int = Field(5, ge=0, description="how old a rate may be")
 
 
 class TimeSettings(_Part):
@@ -122,6 +168,9 @@ class Settings(BaseSettings):
     root: Path = Path("data")
     reports: Path = Path("reports")
     source: SourceSettings = SourceSettings()
+    fetch: FetchSettings = FetchSettings()
+    keys: KeySettings = KeySettings()
+    cleaning: CleaningSettings = CleaningSettings()
     time: TimeSettings = TimeSettings()
     factors: FactorSettings = FactorSettings()
     models: ModelSettings = ModelSettings()
@@ -142,7 +191,9 @@ class Settings(BaseSettings):
 
     def public(self) -> dict[str, Any]:
         """The settings that can change a number: no secrets, paths, mail or machine budgets."""
-        body = self.model_dump(mode="json", exclude={"root", "reports", "mail", "machine"})
+        body = self.model_dump(
+            mode="json", exclude={"root", "reports", "mail", "machine", "fetch", "keys"}
+        )
         for part, names in _PATHS.items():
             for name in names:
                 body[part].pop(name, None)
@@ -161,7 +212,7 @@ class Settings(BaseSettings):
 
 
 _PATHS = {
-    "source": ("path", "sectors", "membership", "rates", "vix"),
+    "source": ("path", "sectors", "membership", "rates", "vix", "universe", "fx"),
     "portfolio": ("mandates", "holdings"),
 }
 
@@ -184,7 +235,7 @@ def load_settings(**overrides: Any) -> Settings:
         faults = "\n".join(
             f"  - {'.'.join(map(str, e['loc']))}: {e['msg']} (found {e['input']!r})"
             for e in error.errors(include_url=False, include_context=False)
-            if "password" not in e["loc"]
+            if "password" not in e["loc"] and "keys" not in e["loc"]
         )
         raise ConfigError(
             f"the settings cannot be used:\n{faults}\nSee `wealthos doctor` for where each came from."

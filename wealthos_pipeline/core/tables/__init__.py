@@ -7,12 +7,15 @@ from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
 from wealthos_pipeline.core.tables.runs import META, RECORD
+from wealthos_pipeline.core.tables.vendors import CLEAN_VENDORS, RAW_VENDORS
 
 __all__ = ["TABLES"]
 
 TABLES: tuple[TableContract, ...] = (
     *RAW,
+    *RAW_VENDORS,
     *CLEAN,
+    *CLEAN_VENDORS,
     *FACTORS,
     *MODELS,
     *PORTFOLIO,

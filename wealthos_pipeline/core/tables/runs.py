@@ -100,6 +100,8 @@ META = (
             _C("source", "str", "source"),
             _C("symbol", "str", "symbol, series or file"),
             _C("reason", "str", "in the source's words"),
+            _C("what", "str", "what was asked for: prices, news, …", nullable=True),
+            _C("kept", "str", "what stands in its place, if anything", nullable=True),
         ),
         ("run_id", "source", "symbol", "reason"),
         append_only=True,

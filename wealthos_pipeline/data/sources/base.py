@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -14,7 +14,13 @@ from wealthos_pipeline.core.data import contract
 if TYPE_CHECKING:
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
-FAILURES = {"symbol": pl.String(), "reason": pl.String()}
+FAILURES = {
+    "symbol": pl.String(),
+    "reason": pl.String(),
+    "what": pl.String(),
+    "kept": pl.String(),
+}
+"""Columns of ``RawFrames.failures``; the last two may be left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Request:
     start, end: first and last session wanted; None is without limit.
     now: instant of the run (UTC); every row is stamped ``fetched_at = now``.
     since: rows with ``date >= since`` only (what is missing plus an overlap); None is everything.
+    stored: table → what the lake has of this source: of ``raw.prices`` the latest version of the bars
+        of each symbol's last sessions, of other raw tables all rows. None: nothing is stored.
     """
 
     start: date | None
@@ -55,6 +63,7 @@ class Request:
     now: datetime
     calendar: TradingCalendar
     since: date | None = None
+    stored: Callable[[str], pl.DataFrame] | None = None
 
     @property
     def first(self) -> date | None:
@@ -72,8 +81,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RawFrames:
-    """Frames of the contracts ``raw.prices``, ``raw.series``, ``raw.instruments`` and
-    ``raw.membership``.
+    """Frames of the contracts ``raw.prices``, ``raw.series``, ``raw.instruments``,
+    ``raw.membership``, ``raw.fundamentals``, ``raw.macro``, ``raw.news`` and ``raw.earnings``.
 
     failures: ``symbol, reason``: what could not be read or matched; the rest goes on.
     rejected: rows of ``clean.quarantine`` that cannot be stored raw, such as conflicting
@@ -86,6 +95,10 @@ class RawFrames:
     membership: pl.DataFrame
     failures: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FAILURES))
     rejected: pl.DataFrame = field(default_factory=lambda: contract("clean.quarantine").empty())
+    fundamentals: pl.DataFrame = field(default_factory=lambda: contract("raw.fundamentals").empty())
+    macro: pl.DataFrame = field(default_factory=lambda: contract("raw.macro").empty())
+    news: pl.DataFrame = field(default_factory=lambda: contract("raw.news").empty())
+    earnings: pl.DataFrame = field(default_factory=lambda: contract("raw.earnings").empty())
 
 
 @runtime_checkable

@@ -87,7 +87,9 @@ class FilesSource:
             series=contract("raw.series").conform(series),
             instruments=contract("raw.instruments").conform(instruments),
             membership=contract("raw.membership").conform(membership),
-            failures=pl.DataFrame(failures, schema=FAILURES, orient="row"),
+            failures=pl.DataFrame(failures, schema=["symbol", "reason"], orient="row")
+            if failures
+            else pl.DataFrame(schema=FAILURES),
             rejected=contract("clean.quarantine").conform(rejected),
         )
 
