@@ -305,5 +305,5 @@ def _finished(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
             pl.when(observed).then(pl.lit("observed")).otherwise(pl.lit("assumed")).alias("basis"),
             pl.when(observed).then("_observed").otherwise("known_at").alias("known_at"),
         )
-        .select(table.column_names)
+        .select(pl.col("^(" + "|".join(table.column_names) + ")$"))
     )
