@@ -88,7 +88,7 @@ def clean(
     raw_prices: rows of ``raw.prices``, all versions, from ``context_start(start)`` on.
     instruments: ``clean.instruments``; rows of symbols it does not have are quarantined.
     previous: ``last_rows``: the last clean row per instrument before ``start``. Required with it.
-    Rules: ``quarantine.RULES``. Rows whose fields are all null are no rows. ContractError when the
+    Rules: ``rules.RULES``. Rows whose fields are all null are no rows. ContractError when the
     raw rows do not reach back to the bar before ``start``.
     """
     rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
