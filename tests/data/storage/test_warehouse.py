@@ -309,7 +309,8 @@ def test_queries_are_limited_and_writes_refused(lake, settings, frames, root) ->
     warehouse.publish(lake, run(lake, settings, frames, 40))
     rows = warehouse.query(root, "SELECT date FROM clean.prices ORDER BY date DESC", 2)
     assert rows["date"].to_list() == [frames.days(40)[-1]] * 2
-    assert warehouse.query(root, "DESCRIBE clean.prices").height == 19
+    described = warehouse.query(root, "DESCRIBE clean.prices")
+    assert described["column_name"].to_list() == list(contract("clean.prices").column_names)
     assert warehouse.query(root, "EXPLAIN SELECT 1").height == 1
     instants = warehouse.query(root, "SELECT max(known_at) AS t FROM clean.prices")
     assert instants.schema["t"] == pl.Datetime("us", "UTC")
