@@ -254,6 +254,6 @@ def clean_prices(raw: pl.DataFrame) -> pl.DataFrame:
             basis=pl.lit("assumed"),
         )
         .join(days, on="date", how="left")
-        .select(contract("clean.prices").column_names)
+        .select(pl.col("^(" + "|".join(contract("clean.prices").column_names) + ")$"))
     )
     return contract("clean.prices").conform(frame)
