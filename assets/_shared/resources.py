@@ -65,7 +65,7 @@ class Session:
     def source(self) -> Source:
         from wealthos_pipeline.data import sources
 
-        return sources.get(self.settings.source)
+        return sources.get(self.settings)
 
 
 class SessionResource(dg.ConfigurableResource):  # type: ignore[type-arg]

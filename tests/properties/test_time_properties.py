@@ -198,10 +198,10 @@ def sample_raw(calendar: TradingCalendar) -> RawMarket:
     """The sample's raw frames of 2014 to 2016."""
     from wealthos_pipeline.data import sources
     from wealthos_pipeline.data.sources import Request
-    from wealthos_pipeline.utils.config import SourceSettings
+    from wealthos_pipeline.utils.config import Settings, SourceSettings
 
     now = datetime(2017, 1, 2, tzinfo=UTC)
-    got = sources.get(SourceSettings()).fetch(
+    got = sources.get(Settings(source=SourceSettings())).fetch(
         Request(
             start=date(2014, 1, 2), end=date(2016, 12, 30), now=now, calendar=calendar, since=None
         )

@@ -11,7 +11,7 @@ from wealthos_pipeline.core.errors import ConfigError, PanelError, SourceError
 from wealthos_pipeline.data import sources
 from wealthos_pipeline.data.processors import instruments, membership, prices, raw, series
 from wealthos_pipeline.data.sources import files, landing, rates
-from wealthos_pipeline.utils.config import SourceSettings
+from wealthos_pipeline.utils.config import Settings, SourceSettings
 
 NOW = datetime(2024, 3, 8, 23, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 def source(folder, **names) -> files.FilesSource:
     given = {k: folder / v for k, v in {"path": "p.csv", **names}.items()}
-    return sources.get(SourceSettings(name="files", **given))
+    return sources.get(Settings(source=SourceSettings(name="files", **given)))
 
 
 def test_a_panel_with_everything_beside_it(folder, calendar):
@@ -97,7 +97,7 @@ def test_the_setting_decides_about_adjustment_where_it_is_given(folder, calendar
     request = sources.Request(None, None, NOW, calendar)
     for adjusted, vintage in ((True, date(2024, 3, 8)), (False, None), (None, date(2024, 3, 8))):
         settings = SourceSettings(name="files", path=folder / "p.csv", adjusted=adjusted)
-        out = sources.get(settings).fetch(request)
+        out = sources.get(Settings(source=settings)).fetch(request)
         assert set(out.prices["basis_vintage"]) == {vintage}
 
 
@@ -119,7 +119,7 @@ def test_since_gives_the_overlap_only(folder, calendar):
 
 def test_a_source_without_a_panel_says_how_to_give_one():
     with pytest.raises(ConfigError, match="--path"):
-        sources.get(SourceSettings(name="files"))
+        sources.get(Settings(source=SourceSettings(name="files")))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_folder_of_landed_files_is_one_panel_in_one_basis(tmp_path, calendar):
     )
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     settings = SourceSettings(name="files", path=tmp_path)
-    out = sources.get(settings).fetch(sources.Request(None, None, NOW, calendar))
+    out = sources.get(Settings(source=settings)).fetch(sources.Request(None, None, NOW, calendar))
     mine = out.prices.filter(pl.col("symbol") == "A").sort("date")
     assert mine["close"].to_list() == [50, 55, 66]
     assert mine["adj_close"].to_list() == [49, 53.9, 66]
@@ -265,7 +265,7 @@ def test_the_real_large_panel(shared_data, calendar):
         rates=shared_data / "treasury",
         vix=shared_data / "vix/vix-daily.csv",
     )
-    src = sources.get(settings)
+    src = sources.get(Settings(source=settings))
     out = src.fetch(sources.Request(date(2023, 6, 1), None, now, calendar))
     assert out.instruments.height == 615
     assert out.rejected.height == 0

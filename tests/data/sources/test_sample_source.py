@@ -12,14 +12,16 @@ from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.data import sources
 from wealthos_pipeline.data.processors import instruments, prices, series
 from wealthos_pipeline.data.sources import sample
-from wealthos_pipeline.utils.config import SourceSettings
+from wealthos_pipeline.utils.config import Settings, SourceSettings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def frames(calendar):
-    return sources.get(SourceSettings()).fetch(sources.Request(None, None, NOW, calendar))
+    return sources.get(Settings(source=SourceSettings())).fetch(
+        sources.Request(None, None, NOW, calendar)
+    )
 
 
 def test_twenty_stocks_five_funds_two_indices_and_oil(frames):
@@ -96,7 +98,7 @@ def test_all_of_it_is_clean(frames, calendar):
 
 
 def test_a_request_is_cut_to_its_dates(calendar):
-    source = sources.get(SourceSettings())
+    source = sources.get(Settings(source=SourceSettings()))
     asked = sources.Request(
         date(2010, 1, 4), date(2012, 12, 31), NOW, calendar, since=date(2011, 6, 1)
     )
@@ -108,7 +110,7 @@ def test_a_request_is_cut_to_its_dates(calendar):
 
 
 def test_licence_provenance_biases_and_gaps_are_told():
-    info = sources.get(SourceSettings()).info()
+    info = sources.get(Settings(source=SourceSettings())).info()
     assert "BSD 3-Clause" in info.licence
     assert "NCSA" in info.licence
     assert {b.name for b in info.biases} >= {"survivorship", "back_adjustment", "price_index"}
@@ -131,6 +133,6 @@ def test_neither_package_is_imported():
 
 def test_an_unknown_source_names_those_that_exist():
     with pytest.raises(ConfigError, match="files, sample"):
-        sources.get(SourceSettings(name="bloomberg"))
-    for source in (sources.get(SourceSettings()),):
+        sources.get(Settings(source=SourceSettings(name="bloomberg")))
+    for source in (sources.get(Settings(source=SourceSettings())),):
         assert isinstance(source, sources.Source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import polars as pl
@@ -37,6 +37,7 @@ class SourceInfo:
     """Who the data come from, on what terms, and what is wrong or missing.
 
     missing: field → reason, for example ``"volume" -> "the file has closes only"``.
+    live: a vendor that should have every session; a panel that ends is not late.
     """
 
     name: str
@@ -45,6 +46,7 @@ class SourceInfo:
     provenance: str
     biases: tuple[Bias, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Request:
     since: rows with ``date >= since`` only (what is missing plus an overlap); None is everything.
     stored: table → what the lake has of this source: of ``raw.prices`` the latest version of the bars
         of each symbol's last sessions, of other raw tables all rows. None: nothing is stored.
+    full: everything is wanted again, whatever is stored.
     """
 
     start: date | None
@@ -64,6 +67,7 @@ class Request:
     calendar: TradingCalendar
     since: date | None = None
     stored: Callable[[str], pl.DataFrame] | None = None
+    full: bool = False
 
     @property
     def first(self) -> date | None:
@@ -117,3 +121,22 @@ class Source(Protocol):
     def fetch(self, request: Request) -> RawFrames:
         """The frames asked for. SourceError when nothing usable can be had."""
         ...
+
+
+def complete(rows: pl.DataFrame, request: Request) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows without those of a session that is not over yet, and these as ``symbol, date, rule,
+    detail`` for ``rejected``."""
+    today = request.now.date()
+    schema = {"symbol": pl.String, "date": pl.Date, "rule": pl.String, "detail": pl.String}
+    recent = request.calendar.frame(today - timedelta(days=2), today)
+    open_days = recent.filter(pl.col("known_at") > request.now)["date"].implode()
+    early = pl.col("date").is_in(open_days)
+    if not rows.select(early.any()).item():
+        return rows, pl.DataFrame(schema=schema)
+    rejected = rows.filter(early).select(
+        "symbol",
+        "date",
+        pl.lit("incomplete_bar").alias("rule"),
+        pl.format("close {} before the session was over", pl.col("close")).alias("detail"),
+    )
+    return rows.filter(~early), rejected

@@ -7,7 +7,7 @@ table tells new bars, corrections and changes of basis apart from one fetch to t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +17,14 @@ from wealthos_pipeline.core.errors import ConfigError, SourceError
 from wealthos_pipeline.data.processors.instruments import normalised
 from wealthos_pipeline.data.sources import landing, rates, tabular
 from wealthos_pipeline.data.sources import panel as panels
-from wealthos_pipeline.data.sources.base import FAILURES, Bias, RawFrames, Request, SourceInfo
+from wealthos_pipeline.data.sources.base import (
+    FAILURES,
+    Bias,
+    RawFrames,
+    Request,
+    SourceInfo,
+    complete,
+)
 from wealthos_pipeline.utils.config import SourceSettings
 
 NAME = "files"
@@ -63,7 +70,7 @@ class FilesSource:
         facts = self._facts = _facts(panel, self.settings, request.now.date())
         stamp = pl.lit(request.now).cast(pl.Datetime("us", "UTC")).alias("fetched_at")
         source = pl.lit(NAME).alias("source")
-        rows, early = _complete(panel.rows, request)
+        rows, early = complete(panel.rows, request)
         currency = pl.lit(self.settings.currency)
         if "currency" in rows.columns:
             currency = pl.col("currency").fill_null(self.settings.currency)
@@ -168,24 +175,6 @@ def _as_series(frame: pl.DataFrame, name: str, tenor: pl.Expr, unit: str) -> pl.
         pl.lit(unit).alias("unit"),
         pl.lit("day").alias("frequency"),
     )
-
-
-def _complete(rows: pl.DataFrame, request: Request) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows without those of a session that is not over yet, and these as ``rejected``."""
-    today = request.now.date()
-    schema = {"symbol": pl.String, "date": pl.Date, "rule": pl.String, "detail": pl.String}
-    recent = request.calendar.frame(today - timedelta(days=2), today)
-    open_days = recent.filter(pl.col("known_at") > request.now)["date"].implode()
-    early = pl.col("date").is_in(open_days)
-    if not rows.select(early.any()).item():
-        return rows, pl.DataFrame(schema=schema)
-    rejected = rows.filter(early).select(
-        "symbol",
-        "date",
-        pl.lit("incomplete_bar").alias("rule"),
-        pl.format("close {} before the session was over", pl.col("close")).alias("detail"),
-    )
-    return rows.filter(~early), rejected
 
 
 def _read_sectors(path: Path) -> pl.DataFrame:
