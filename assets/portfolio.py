@@ -14,7 +14,7 @@ from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
 
 _PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "known_at",
+    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
 _PATHS = ("targets", "solves", "trades", "positions", "nav")
 
@@ -128,6 +128,7 @@ def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
         settings=work.settings.portfolio,
         start=work.start,
         end=work.end,
+        late=work.late,
     )
     return {f"portfolio.{name}": frames[name] for name in _PATHS}
 

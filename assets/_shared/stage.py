@@ -62,6 +62,14 @@ class Work:
         value = last.collect().item()
         return value if value is not None else self.session.calendar.last_known(self.session.now)
 
+    @cached_property
+    def late(self) -> int:
+        """Sessions that have closed and whose prices are missing; 0 for a panel that has ended."""
+        from wealthos_pipeline.data.processors.staleness import late
+
+        session = self.session
+        return late(session.calendar, self.end, session.now, live=session.source.info().live)
+
     def back(self, sessions: int) -> date | None:
         """The date ``sessions`` before ``start``; None when everything is computed."""
         return None if self.start is None else self.session.calendar.offset(self.start, -sessions)

@@ -11,6 +11,7 @@ import pytest
 from portfolio_market import Market
 
 from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.data.processors.prices import Flag
 from wealthos_pipeline.portfolio import backtest, live
 from wealthos_pipeline.portfolio.backtest import Backtest, State
 
@@ -118,6 +119,33 @@ def test_a_name_without_a_bar_today_is_frozen_and_not_traded(
     assert name not in got.trades["instrument_id"].to_list()
     assert name in got.solves["message"][0]
     assert "no bar on the day" in got.solves["message"][0]
+
+
+def test_a_stale_price_is_a_value_and_no_price_to_trade_at(
+    market: Market, core: Mandate, core_run: Backtest
+) -> None:
+    held = core_run.positions.filter(pl.col("date") == core_run.positions["date"].max())
+    name = held.filter(pl.col("instrument_id") != "cash")["instrument_id"][0]
+    today = (pl.col("instrument_id") == name) & (pl.col("date") == market.last)
+    flagged = market.prices.with_columns(
+        pl.when(today).then(int(Flag.STALE)).otherwise(0).cast(pl.Int32).alias("flags")
+    )
+    paper = State(core_run.positions, core_run.nav)
+    got = propose(market, core, prices=flagged, paper=paper)
+    fresh = propose(market, core, paper=paper)
+    assert name in fresh.trades["instrument_id"].to_list()
+    assert name not in got.trades["instrument_id"].to_list()
+    row = got.targets.filter(pl.col("instrument_id") == name)
+    assert row["weight"].to_list() == row["weight_before"].to_list()
+    assert name in got.solves["message"][0]
+
+
+def test_nothing_is_traded_on_prices_of_an_earlier_session(market: Market, core: Mandate) -> None:
+    got = propose(market, core, late=2)
+    assert got.solves["status"].to_list() == ["held"]
+    assert "2 sessions have closed since" in got.solves["message"][0]
+    assert got.trades.is_empty()
+    assert got.targets.is_empty()
 
 
 def test_a_delisted_holding_does_not_stop_the_proposal(market: Market, core: Mandate) -> None:

@@ -221,7 +221,7 @@ class _Market:
     def situation(self, day: date, row: int, nav: float, values: Floats) -> decision.Situation:
         panel, mandate = self.panel, self.mandate
         members = self.universe.filter(pl.col("date") == day)["instrument_id"].to_list()
-        traded = np.flatnonzero(np.isfinite(panel.tr[row]) & np.isfinite(panel.close[row]))
+        traded = np.flatnonzero(panel.tradable(row))
         close = {panel.ids[i]: float(panel.close[row, i]) for i in traded}
         z, ic, note = views(
             mandate,

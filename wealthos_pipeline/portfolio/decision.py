@@ -29,7 +29,7 @@ from wealthos_pipeline.portfolio.risk import RiskModel
 TRADE_FLOOR = 1e-9
 """Changes of weight up to this are no trade."""
 
-STALE = "no bar on the day, so it cannot be traded"
+STALE = "no bar on the day, or a stale one, so it cannot be traded"
 LEFT = "no longer in the universe"
 UNEXPLAINED = (
     "Which ones, and how far each would have to give, is worked out for live decisions only."
@@ -48,7 +48,7 @@ class Labels:
 class Situation:
     """Everything that a decision at the close of ``date`` may look at.
 
-    members: names of the universe. traded: names with a bar on the date. held: drifted weights
+    members: names of the universe. traded: names with a price of the date that one could trade at. held: drifted weights
     (fractions of ``nav``) of what is held. close: traded price by name, for those with a bar.
     z: standardised predictions, where there are any. ic: None for objectives without alpha.
     """

@@ -58,6 +58,7 @@ def propose(
     paper: State | None,
     calendar: TradingCalendar,
     settings: PortfolioSettings,
+    late: int = 0,
 ) -> Proposal:
     """Targets and trades for the close of ``date``; no rows at all for a mandate with ``live: false``.
 
@@ -66,8 +67,11 @@ def propose(
     predictions: kind ``live`` is used. risk_model: that of ``date``.
     holdings: ``clean.holdings``; the mandate's rows of its latest date ≤ ``date`` are the book. None,
     or no such rows: the paper portfolio of the backtest (``paper``), drifted to ``date``; without
-    that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date`` is
-    frozen at its last price; one that never had a price makes the decision ``held``, with its name.
+    that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date``, or
+    with a stale one, is frozen at its last price; one that never had a price makes the decision
+    ``held``, with its name.
+    late: sessions that have closed since ``date`` and whose prices are missing. With any, every price
+    is stale, and the decision is ``held``: nothing is traded.
     """
     if not mandate.live:
         return Proposal(
@@ -81,7 +85,7 @@ def propose(
     row = panel.row(calendar.slot(date))
     close: dict[str, float] = {}
     if 0 <= row < len(panel.dates):
-        traded = np.flatnonzero(np.isfinite(panel.tr[row]) & np.isfinite(panel.close[row]))
+        traded = np.flatnonzero(panel.tradable(row))
         close = {panel.ids[i]: float(panel.close[row, i]) for i in traded}
     members = universe.filter(pl.col("date") == date)["instrument_id"].sort().to_list()
     rows = predictions.filter(
@@ -103,7 +107,9 @@ def propose(
         labels=decision.labels(instruments, date),
         note=" ".join(x for x in (note, book.origin) if x),
     )
-    if book.faults:
+    if late:
+        made = decision.held(mandate, situation, RUN_KIND, too_late(date, late))
+    elif book.faults:
         made = decision.held(mandate, situation, RUN_KIND, " ".join(book.faults))
     else:
         made = decision.decide(mandate, situation, run_kind=RUN_KIND)
@@ -111,6 +117,14 @@ def propose(
         targets=_conformed("targets", made.targets),
         solves=_conformed("solves", made.solves),
         trades=_conformed("trades", made.trades),
+    )
+
+
+def too_late(day: Date, late: int) -> str:
+    """Why nothing is proposed on prices that are ``late`` sessions old."""
+    return (
+        f"The last prices are of {day}, and {late} session{'s have' if late > 1 else ' has'} closed "
+        "since: every price is stale, so nothing is proposed until newer ones have come."
     )
 
 

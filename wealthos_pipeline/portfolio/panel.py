@@ -11,8 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.prices import Flag
 
 Floats = NDArray[np.float64]
+
+UNTRADED = Flag.STALE
+"""A bar with one of these flags gives a value, and no price at which anything is bought or sold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,8 @@ class Panel:
     tr: total-return index, T × N, NaN where there is no bar.
     close, open: traded prices, T × N, NaN where there is none.
     split: forward-chained split index, T × N; None where it was not given.
+    untraded: the bar is no price at which one could trade (``UNTRADED``), T × N; None where the flags
+        were not given.
     """
 
     ids: tuple[str, ...]
@@ -34,10 +40,16 @@ class Panel:
     close: Floats
     open: Floats
     split: Floats | None = None
+    untraded: NDArray[np.bool_] | None = None
 
     def row(self, slot: int) -> int:
         """Row of a slot; may lie outside [0, T)."""
         return slot - self.first_slot
+
+    def tradable(self, row: int) -> NDArray[np.bool_]:
+        """Which instruments have a price on ``row`` that one could trade at."""
+        priced = np.isfinite(self.tr[row]) & np.isfinite(self.close[row])
+        return priced if self.untraded is None else priced & ~self.untraded[row]
 
     @property
     def last_slot(self) -> int:
@@ -49,13 +61,13 @@ def build(
 ) -> Panel:
     """A Panel from rows of ``clean.prices`` (any order); a Panel is returned as it is.
 
-    prices: ``instrument_id, slot, close, tr_index``; ``open`` and ``split_index`` where they are there.
+    prices: ``instrument_id, slot, close, tr_index``; ``open`` and ``split_index`` and ``flags`` where they are there.
     ids: keep these instruments only; None keeps all.
     """
     if isinstance(prices, Panel):
         return prices
     wanted = ["instrument_id", "slot", "close", "tr_index"]
-    wanted += [c for c in ("open", "split_index") if c in prices.columns]
+    wanted += [c for c in ("open", "split_index", "flags") if c in prices.columns]
     rows = prices.select(wanted)
     if ids is not None:
         rows = rows.filter(pl.col("instrument_id").is_in(sorted(set(ids))))
@@ -77,6 +89,11 @@ def build(
         out[where] = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return out
 
+    def marked() -> NDArray[np.bool_]:
+        out = np.zeros(shape, dtype=np.bool_)
+        out[where] = (rows["flags"].fill_null(0).to_numpy() & int(UNTRADED)) != 0
+        return out
+
     dates = tuple(calendar.date_of(s) for s in range(first, last + 1))
     return Panel(
         names,
@@ -86,4 +103,5 @@ def build(
         matrix("close"),
         matrix("open") if "open" in wanted else np.full(shape, np.nan),
         matrix("split_index") if "split_index" in wanted else None,
+        marked() if "flags" in wanted else None,
     )

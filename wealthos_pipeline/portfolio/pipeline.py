@@ -35,11 +35,13 @@ def run(
     settings: PortfolioSettings,
     start: date | None,
     end: date,
+    late: int = 0,
 ) -> dict[str, pl.DataFrame]:
     """Rows of dates ≥ ``start`` of ``portfolio.targets, solves, trades, positions, nav``.
 
     state: the stored ``positions`` and ``nav`` (all mandates); rows before ``start`` are the point
     from which each backtest resumes. None computes everything. Live rows are those of ``end``.
+    late: sessions after ``end`` whose prices should be here and are not (see ``live.propose``).
     """
     models = risk.from_frames(exposures, factors)
     bars = panel.build(prices, calendar)
@@ -77,6 +79,7 @@ def run(
             paper=_paper(state, mandate, start, done),
             calendar=calendar,
             settings=settings,
+            late=late,
         )
         for name in ("targets", "solves", "trades"):
             out[name].append(getattr(proposal, name))

@@ -12,12 +12,22 @@ import polars as pl
 
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.data.processors import staleness
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.market_monitor import alerts as monitor
+from wealthos_pipeline.portfolio.live import too_late
 from wealthos_pipeline.reporting import changes, health, market, skill
 from wealthos_pipeline.reporting import mandates as books
 from wealthos_pipeline.reporting.lens import Lens, Read
-from wealthos_pipeline.reporting.report import Age, Alert, Causes, Report, Series, Status
+from wealthos_pipeline.reporting.report import (
+    Age,
+    Alert,
+    Causes,
+    Proposal,
+    Report,
+    Series,
+    Status,
+)
 from wealthos_pipeline.utils.config import Settings
 
 if TYPE_CHECKING:
@@ -26,10 +36,6 @@ if TYPE_CHECKING:
 DATA_ALERTS = frozenset({"coverage_drop", "quarantine", "stale_instrument", "stale_series"})
 """Alerts that the data are not what they were: from ``warning`` on they make a report degraded.
 A failed check that does not block is an alert and no more."""
-
-ENDED = 20
-"""Sessions. Prices older than that when the run is made are those of a panel that has ended: the
-page says so, and is not called degraded every day."""
 
 
 def collect(
@@ -79,10 +85,11 @@ def collect(
     raised = _alerts(lens, run_id, defined, before)
     data = health.collect(lens, run_id=run_id, as_of=as_of, info=info)
     ages = health.ages(lens, as_of, past=past) if as_of is not None else ()
-    late = _late(clock, as_of, now)
+    behind = 0 if as_of is None or now is None else staleness.behind(clock, as_of, now)
+    late = 0 if as_of is None or now is None else staleness.late(clock, as_of, now, live=info.live)
     status, reasons = _status(day, as_of, data, raised, ages, late)
     said = tuple(notes)
-    if as_of is not None and late > ENDED:
+    if behind > late:
         said = (*said, f"The prices of this source end on {as_of}: the page speaks of that close")
     nav = lens("portfolio.nav").filter(pl.col("run_kind") == "backtest").sort("mandate", "date")
     outcomes = books.outcomes(lens)
@@ -100,7 +107,7 @@ def collect(
         names=dict(described.drop_nulls("name").select("instrument_id", "name").iter_rows()),
         changes=replace(changed, causes=causes),
         alerts=raised,
-        proposals=books.proposals(lens, mandates),
+        proposals=_still_good(books.proposals(lens, mandates), as_of, late),
         mandates=books.collect(lens, mandates, nav, outcomes),
         market=market.collect(lens, info),
         models=skill.models(lens),
@@ -113,14 +120,20 @@ def collect(
         ),
         notes=said,
         ages=ages,
+        late=late,
     )
 
 
-def _late(clock: TradingCalendar, as_of: Date | None, now: datetime | None) -> int:
-    """Sessions whose bars were known when the run was made and that the prices do not reach."""
-    if as_of is None or now is None:
-        return 0
-    return max(clock.slot(clock.last_known(now)) - clock.slot(as_of), 0)
+def _still_good(
+    proposals: tuple[Proposal, ...], as_of: Date | None, late: int
+) -> tuple[Proposal, ...]:
+    """``proposals``, or why they no longer hold: no trade is shown on a stale price."""
+    if as_of is None or not late:
+        return proposals
+    why = too_late(as_of, late)
+    return tuple(
+        replace(p, status="held", message=why, turnover=None, trades=()) for p in proposals
+    )
 
 
 def _alerts(
@@ -169,7 +182,7 @@ def _status(
     reasons = []
     if as_of < day:
         reasons.append(f"The last prices are of {as_of}, before the report's session {day}.")
-    elif 0 < late <= ENDED:
+    elif late:
         reasons.append(
             f"The last prices are of {as_of}: {late} session{'s' if late > 1 else ''} since then "
             "had closed when the run was made, and no price of them had come."

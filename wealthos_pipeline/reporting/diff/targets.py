@@ -21,7 +21,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
-from wealthos_pipeline.data.processors import membership
+from wealthos_pipeline.data.processors import membership, staleness
 from wealthos_pipeline.data.storage.manifest import Snapshot
 from wealthos_pipeline.reporting.diff.facts import Facts
 from wealthos_pipeline.reporting.diff.moves import (
@@ -36,12 +36,14 @@ from wealthos_pipeline.reporting.diff.moves import (
 from wealthos_pipeline.reporting.diff.predictions import Context, Walk
 from wealthos_pipeline.utils.config import PortfolioSettings
 
-PRICES = ("instrument_id", "date", "slot", "open", "close", "tr_index", "known_at")
+PRICES = (
+    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "flags", "known_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A run's data as a decision at ``day`` sees them."""
+    """A run's data as a decision at ``day`` sees them; late: as in ``live.propose``."""
 
     day: date
     prices: pl.DataFrame
@@ -51,6 +53,7 @@ class Market:
     positions: pl.DataFrame
     nav: pl.DataFrame
     risk: object | None
+    late: int = 0
 
 
 def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettings) -> Market:
@@ -91,6 +94,9 @@ def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettin
         run.read("portfolio.positions", end=day).filter(kept),
         run.read("portfolio.nav", end=day).filter(kept),
         stored.get(day),
+        late=staleness.late(calendar, day, run.manifest.started_at)
+        if day == run.manifest.as_of
+        else 0,
     )
 
 
@@ -143,6 +149,7 @@ def solve(
         paper=State(positions, nav) if nav.height else None,
         calendar=context.calendar,
         settings=settings,
+        late=at.late,
     )
     return dict(proposal.targets.select("instrument_id", "weight").iter_rows())
 
