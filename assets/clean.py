@@ -19,6 +19,15 @@ def _clock(settings: Settings) -> tuple[str, int]:
     return settings.source.exchange, settings.time.known_lag_minutes
 
 
+def _order(settings: Settings) -> tuple[str, ...]:
+    """The sources, preferred ones first."""
+    return (settings.source.name, *settings.source.also)
+
+
+def _sources(settings: Settings) -> tuple[object, ...]:
+    return *_clock(settings), *_order(settings)
+
+
 _PUBLICATION = 66
 """Sessions within which every series is published (a monthly rate: a month after its month)."""
 
@@ -115,7 +124,7 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("clean.series"),
     group="clean",
     inputs=("raw.series",),
-    definition=_clock,
+    definition=_sources,
     rooms=_ROOMS,
     reach=lambda s: _PUBLICATION,
     always=True,  # a value that is already here becomes known by the passing of time alone
@@ -127,10 +136,35 @@ def series(work: Work) -> Mapping[str, pl.DataFrame]:
     """Yields, volatility indices and rates, each stamped with when it could have been known."""
     from wealthos_pipeline.data.processors import series as room
 
-    cleaned = room.clean(work.read("raw.series"), work.session.calendar, now=work.session.now)
+    cleaned = room.clean(
+        work.read("raw.series"),
+        work.session.calendar,
+        now=work.session.now,
+        order=_order(work.settings),
+    )
     if work.start is not None:
         cleaned = cleaned.filter(pl.col("date") >= work.start)
     return {"clean.series": cleaned}
+
+
+@stage(
+    contract("clean.macro"),
+    group="clean",
+    inputs=("raw.macro",),
+    definition=_sources,
+    rooms=_ROOMS,
+    always=True,  # a value that is already here becomes known by the passing of time alone
+    whole=True,  # a statistic is revised years after its period
+    owner="team:data",
+    checked=("clean.macro",),
+    plots={"clean.macro": "value"},
+)
+def macro(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Published statistics, every version stamped with when it could have been known."""
+    from wealthos_pipeline.data.processors import macro as room
+
+    cleaned = room.clean(work.read("raw.macro"), now=work.session.now, order=_order(work.settings))
+    return {"clean.macro": cleaned}
 
 
 @stage(
@@ -180,4 +214,4 @@ def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     return {"clean.holdings": read}
 
 
-STAGES: tuple[Stage, ...] = (instruments, prices, series, members, holdings)
+STAGES: tuple[Stage, ...] = (instruments, prices, series, macro, members, holdings)

@@ -100,6 +100,10 @@ def with_known_at(
         from wealthos_pipeline.data.processors.series import assumed_known_at as series_known_at
 
         rule = series_known_at(frame, calendar)
+    elif table == "raw.macro":
+        from wealthos_pipeline.data.processors.macro import assumed_known_at as macro_known_at
+
+        rule = macro_known_at(frame)
     elif table == "raw.membership":
         from wealthos_pipeline.data.processors.membership import assumed_known_at as entry_known_at
 
