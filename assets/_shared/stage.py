@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
@@ -50,6 +50,17 @@ class Work:
 
     session: Session
     start: date | None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hindsight: dict[str, pl.DataFrame] = field(default_factory=dict)
+
+    def note(self, table: str, key: str, value: Any) -> None:
+        """Say ``key: value`` in the metadata of ``table``'s materialisation."""
+        self.notes.setdefault(table, {})[key] = value
+
+    def earlier(self, table: str, rows: pl.DataFrame) -> None:
+        """Rows of ``table`` with ``known_from, known_to`` that were believed until a later row took
+        them back (see ``Lake.restate``)."""
+        self.hindsight[table] = rows
 
     @property
     def settings(self) -> Settings:
@@ -135,6 +146,7 @@ class Stage:
     always: bool
     snap: str
     whole: bool
+    due: Callable[[Session], date | None] | None
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
@@ -205,7 +217,7 @@ class Stage:
                     )
                 )
                 continue
-            write = self._write(session, contract, frame, work.start)
+            write = self._write(session, contract, frame, work)
             rows += frame.height
             results.append(
                 dg.MaterializeResult(
@@ -247,8 +259,9 @@ class Stage:
             return (
                 None  # what was made by other code or settings does not stand before a date either
             )
+        due = None if self.due is None else self.due(session)
         dirty = min(
-            (d for d in (plan.dirty_from, session.from_date) if d is not None), default=None
+            (d for d in (plan.dirty_from, session.from_date, due) if d is not None), default=None
         )
         if dirty is None or dirty == date.min:
             return None
@@ -272,13 +285,14 @@ class Stage:
         return start if last is None or calendar.offset(last, 1).month != last.month else last
 
     def _write(
-        self, session: Session, contract: TableContract, frame: pl.DataFrame, start: date | None
+        self, session: Session, contract: TableContract, frame: pl.DataFrame, work: Work
     ) -> Any:
-        lake = session.lake
+        lake, start = session.lake, work.start
         if contract.append_only:
             return lake.append(contract.name, frame)
         if contract.restatable:
-            return lake.restate(contract.name, frame, now=session.now, start=start)
+            earlier = work.hindsight.get(contract.name)
+            return lake.restate(contract.name, frame, now=session.now, start=start, earlier=earlier)
         if contract.name in self.latest_only:
             frame, start = self._without_stale(session, contract, frame, start)
         return lake.replace(contract.name, frame, start=start if contract.date_column else None)
@@ -314,6 +328,7 @@ class Stage:
             "lake version": write.version,
             "content hash": write.content_hash,
             **self._counts(session, contract.name),
+            **work.notes.get(contract.name, {}),
         }
         if frame.height:
             body["last rows"] = dg.MetadataValue.md(preview(frame))
@@ -408,6 +423,7 @@ def stage(
     always: bool = False,
     snap: str = "",
     whole: bool = False,
+    due: Callable[[Session], date | None] | None = None,
     name: str | None = None,
 ) -> Callable[[Compute], Stage]:
     """Declare a stage.
@@ -419,6 +435,7 @@ def stage(
     whose rows exist for the latest date only (None: the whole table). snap: the first date to
     compute is moved back to the first session of its month. always: run even if no input changed.
     whole: the tables are small and any row of the inputs can change any of theirs: never in part.
+    due: first date of a row that the passing of time alone has made known since the last run.
     """
 
     def declare(compute: Compute) -> Stage:
@@ -439,6 +456,7 @@ def stage(
             always,
             snap,
             whole,
+            due,
         )
 
     return declare

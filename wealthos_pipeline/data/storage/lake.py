@@ -231,12 +231,16 @@ class Lake:
         now: datetime,
         start: date | None = None,
         end: date | None = None,
+        earlier: pl.DataFrame | None = None,
     ) -> Write:
         """Like ``replace``, for tables whose earlier versions must stay readable by ``as_of``.
 
         Rows that are equal but for ``known_at`` and ``basis`` stay as they are stored. A new key is
         known from its own ``known_at``; a changed row from ``now`` on (stored with that ``known_at``
         and basis ``observed``), its old values until then; a vanished one until ``now``.
+
+        earlier: rows with ``known_from, known_to`` that a rule of hindsight took back, inside of
+        [start, end]: they were believed in that interval, whenever this is written.
         """
         from wealthos_pipeline.data.storage import writing
 
@@ -245,7 +249,9 @@ class Lake:
             raise ContractError(f"{table} keeps no history; use replace")
         if now.tzinfo is None:
             raise ContractError(f"{table}: now={now} has no time zone; pass an aware instant")
-        return writing.restate(self, contract, contract.conform(frame), now, start, end)
+        if earlier is not None:
+            earlier = declared.history_contract(contract).conform(earlier)
+        return writing.restate(self, contract, contract.conform(frame), now, start, end, earlier)
 
     # versions
 

@@ -85,10 +85,13 @@ def restate(
     now: datetime,
     start: date | None,
     end: date | None,
+    earlier: pl.DataFrame | None = None,
 ) -> Write:
     """``replace`` that keeps what was believed before. The history is written first: a run that
     dies between the two is rolled back in both."""
     _check_range(contract, frame, start, end)
+    if earlier is not None:
+        _check_range(contract, earlier, start, end)
     past = declared.history_contract(contract)
     rows, versions = history.restated(
         contract,
@@ -96,6 +99,7 @@ def restate(
         current=lake.read(contract.name, start=start, end=end),
         past=lambda: lake.read(past.name, start=start, end=end),
         now=now,
+        earlier=earlier,
     )
     latest = lake.version(contract.name)
     if versions is not None:
