@@ -43,15 +43,30 @@ def landing_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
 
 @dg.run_failure_sensor(
     minimum_interval_seconds=30,
-    description="Writes a failed run down, so that the next report and `wealthos runs` show it.",
+    description="Writes a failed run down for the next report, and sends the notice of a blocked day.",
 )
 def record_failure(context: dg.RunFailureSensorContext) -> None:
     from wealthos_pipeline.data.storage import failures
+    from wealthos_pipeline.reporting import produce
 
-    failures.record(
-        load_settings().root,
-        run_id=context.dagster_run.run_id,
+    settings, run_id = load_settings(), context.dagster_run.run_id
+    if run_id in set(failures.read(settings.root)["run_id"]):
+        return  # the command told of it itself
+    produce.failed(
+        settings,
         job=context.dagster_run.job_name,
-        message=context.failure_event.message or "failed without a message",
+        run_id=run_id,
+        message=_cause(context.failure_event),
         at=datetime.now(UTC),
     )
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """What the first failed step said, in its own words."""
+    data: object = event.event_specific_data
+    error = getattr(getattr(data, "first_step_failure_event", None), "step_failure_data", None)
+    inner = getattr(error, "error", None) or getattr(data, "error", None)
+    while getattr(inner, "cause", None) is not None:
+        inner = inner.cause
+    text = getattr(inner, "message", None) or event.message or "failed without a message"
+    return str(text).strip()

@@ -39,6 +39,12 @@ def root(
     return small_root.build(tmp_path_factory.mktemp("command"), calendar, runs=2)
 
 
+@pytest.fixture(autouse=True)
+def _reports_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that fails writes its notice; never into the checkout."""
+    monkeypatch.setenv("WEALTHOS_REPORTS", str(tmp_path / "reports"))
+
+
 @pytest.fixture
 def call(capfd: pytest.CaptureFixture[str]) -> Call:
     """Run one command line."""

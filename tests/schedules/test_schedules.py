@@ -66,8 +66,11 @@ def test_no_landing_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.M
         assert isinstance(landing_folder(dg.build_sensor_context(instance=instance)), dg.SkipReason)
 
 
-def test_a_failed_run_is_written_down_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_is_written_down_once_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WEALTHOS_ROOT", str(tmp_path))
+    monkeypatch.setenv("WEALTHOS_REPORTS", str(tmp_path / "reports"))
 
     @dg.op
     def breaks() -> None:
@@ -91,7 +94,9 @@ def test_a_failed_run_is_written_down_once(tmp_path: Path, monkeypatch: pytest.M
     frame = failures.read(tmp_path)
     assert frame.height == 1
     assert frame["job"][0] == "daily"
-    assert "breaks" in frame["message"][0]
+    assert "the vendor is down" in frame["message"][0]
+    (notice,) = (tmp_path / "reports" / "blocked").glob("*/report.eml")
+    assert "the vendor is down" in notice.read_text()
     alert = failed_runs(frame, date(2024, 1, 2)).row(0, named=True)
     assert alert["severity"] == "critical"
     assert "daily" in alert["text"]

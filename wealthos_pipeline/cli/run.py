@@ -101,23 +101,62 @@ def perform(
 ) -> dict[str, Any]:
     """Execute ``job`` with progress, print what was made, and return it."""
     import time
+    import uuid
 
     from wealthos_pipeline.cli.execution import execute
     from wealthos_pipeline.cli.progress import StageDisplay
     from wealthos_pipeline.cli.summary import collect, show
+    from wealthos_pipeline.core.errors import ConfigError, LockedError
     from wealthos_pipeline.data.storage.lock import refuse_held
 
     # before the graph knows of it: a run that is turned away would show every check as failed
     refuse_held(settings.root)
+    run_id = str(uuid.uuid4())
     begun = time.monotonic()
     with StageDisplay(
         f"wealthos {job} · {settings.source.name} → {settings.root}", quiet=quiet
     ) as d:
-        execute(job, settings, overrides, d, now=now, full=full, from_date=from_date)
+        try:
+            execute(
+                job,
+                settings,
+                overrides,
+                d,
+                now=now,
+                full=full,
+                from_date=from_date,
+                run_id=run_id,
+            )
+        except (ConfigError, LockedError):
+            raise  # nothing was begun, and the one who asked reads why
+        except Exception as error:
+            _tell(settings, job, run_id, error, now)
+            raise
     summary = collect(settings, job=job, seconds=time.monotonic() - begun)
     if not quiet:
         show(summary)
     return summary
+
+
+def _tell(
+    settings: Settings, job: str, run_id: str, error: Exception, now: datetime | None
+) -> None:
+    """Write the failure down and send the notice of a blocked day; its own faults are only logged."""
+    from datetime import UTC
+
+    from wealthos_pipeline.cli.output import note
+    from wealthos_pipeline.core.errors import WealthOSError
+    from wealthos_pipeline.reporting import produce
+
+    said = str(error) if isinstance(error, WealthOSError) else f"{type(error).__name__}: {error}"
+    try:
+        path, sentence = produce.failed(
+            settings, job=job, run_id=run_id, message=said, at=now or datetime.now(UTC)
+        )
+    except (WealthOSError, OSError) as second:
+        note(f"the notice of the blocked run could not be made: {second}")
+    else:
+        note(f"notice: {path} ({sentence})")
 
 
 def _refuse_backwards(settings: Settings, now: datetime) -> None:

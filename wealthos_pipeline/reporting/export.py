@@ -52,24 +52,17 @@ class Rendered:
 
 def render(report: Report) -> Rendered:
     """All forms of ``report``; the same report gives the same bytes."""
-    import css_inline
-
     from wealthos_pipeline.reporting import charts, interactive
 
     images = charts.draw(report)
     page = pages.build(report, frozenset(images))
     figures = interactive.figures(report)
-    plain = _environment().get_template("report.html.j2").render(page=page)
-    inliner = css_inline.CSSInliner(
-        keep_at_rules=True, minify_css=True, load_remote_stylesheets=False
-    )
     loud = sum(a.severity == "critical" for a in report.alerts)
     subject = f"WealthOS {report.date.isoformat()}: {report.status}"
     if loud:
         subject += f", {loud} critical {'alert' if loud == 1 else 'alerts'}"
-    return Rendered(
-        html=inliner.inline(plain),
-        text=_environment().get_template("report.txt.j2").render(page=page),
+    return plain(
+        page,
         images=images,
         interactive_html=_environment()
         .get_template("report_full.html.j2")
@@ -84,6 +77,36 @@ def render(report: Report) -> Rendered:
         status=report.status,
         subject=subject,
         past=report.past,
+    )
+
+
+def plain(
+    page: Page,
+    *,
+    date: date,
+    run_id: str,
+    status: str,
+    subject: str,
+    images: Mapping[str, bytes] | None = None,
+    interactive_html: str = "",
+    past: bool = False,
+) -> Rendered:
+    """``page`` as mail and text; ``interactive_html`` is the page that goes with it, if any."""
+    import css_inline
+
+    inliner = css_inline.CSSInliner(
+        keep_at_rules=True, minify_css=True, load_remote_stylesheets=False
+    )
+    return Rendered(
+        html=inliner.inline(_environment().get_template("report.html.j2").render(page=page)),
+        text=_environment().get_template("report.txt.j2").render(page=page),
+        images=images or {},
+        interactive_html=interactive_html,
+        date=date,
+        run_id=run_id,
+        status=status,
+        subject=subject,
+        past=past,
     )
 
 

@@ -10,6 +10,7 @@ import smtplib
 import ssl
 import zipfile
 from datetime import UTC, date, datetime, time
+from datetime import date as date_
 from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
@@ -26,12 +27,17 @@ LARGE = 1_000_000
 
 
 def compose(
-    rendered: Rendered, settings: MailSettings, date: date, *, now: datetime | None = None
+    rendered: Rendered,
+    settings: MailSettings,
+    date: date,
+    *,
+    now: datetime | None = None,
+    attached: date_ | None = None,
 ) -> EmailMessage:
     """The message: plain text, or HTML with its charts, and the interactive page attached if
     ``settings.attach_interactive``.
 
-    date: of the subject. now: for the Date header (UTC); None: 22:00 UTC of ``date``. The same
+    date: of the subject. attached: of the interactive page where that is another. now: for the Date header (UTC); None: 22:00 UTC of ``date``. The same
     arguments give the same bytes: Message-ID and boundaries come from the content and the run id.
     MailError for addresses that cannot stand in a header.
     """
@@ -61,8 +67,8 @@ def compose(
         html.add_related(
             png, "image", "png", cid=f"<{name}>", filename=f"{name}.png", disposition="inline"
         )
-    if settings.attach_interactive:
-        name, kind, content = _attachment(rendered, date)
+    if settings.attach_interactive and rendered.interactive_html:
+        name, kind, content = _attachment(rendered, attached or date)
         main = "application" if kind == "zip" else "text"
         message.add_attachment(content, main, kind, filename=name)
     for i, part in enumerate(p for p in message.walk() if p.is_multipart()):
@@ -105,6 +111,15 @@ def write_eml(message: Message, path: Path | str) -> Path:
             f"the mail cannot be written to {at}: {error.strerror or error}"
         ) from error
     return at
+
+
+def deliver(message: EmailMessage, settings: MailSettings, path: Path) -> tuple[Path, str]:
+    """Keep the message at ``path``, and send it when a server is set: the file, and one sentence
+    about the delivery."""
+    write_eml(message, path)
+    if settings.host is None:
+        return path, "not sent: WEALTHOS_MAIL__HOST is not set"
+    return path, f"sent to {', '.join(send(message, settings))}"
 
 
 def send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,20 +49,27 @@ def report(
     return export.write(export.render(collected), settings.reports)
 
 
+def failed(
+    settings: Settings, *, job: str, run_id: str, message: str, at: datetime
+) -> tuple[Path, str]:
+    """Write a failed run down, for the next report, and send the notice of a blocked day."""
+    from wealthos_pipeline.data.storage import failures
+    from wealthos_pipeline.reporting import notice
+
+    failures.record(settings.root, run_id=run_id, job=job, message=message, at=at)
+    return notice.blocked(settings, job=job, run_id=run_id, message=message, at=at)
+
+
 def deliver(manifest: Manifest, *, settings: Settings) -> tuple[Path, str]:
     """Write the message of a run that has been rendered, and send it when a server is set.
 
     Returns the ``.eml`` file and one sentence about the delivery.
     """
     from wealthos_pipeline.reporting import export
-    from wealthos_pipeline.reporting.mail import compose, send, write_eml
+    from wealthos_pipeline.reporting.mail import compose
+    from wealthos_pipeline.reporting.mail import deliver as hand_over
 
     folder = settings.reports / manifest.as_of.isoformat()
     rendered = export.read(folder)
     message = compose(rendered, settings.mail, manifest.as_of)
-    path = folder / "report.eml"
-    write_eml(message, path)
-    if settings.mail.host is None:
-        return path, "not sent: WEALTHOS_MAIL__HOST is not set"
-    delivered = send(message, settings.mail)
-    return path, f"sent to {', '.join(delivered)}"
+    return hand_over(message, settings.mail, folder / "report.eml")
