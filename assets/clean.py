@@ -19,6 +19,14 @@ def _clock(settings: Settings) -> tuple[str, int]:
     return settings.source.exchange, settings.time.known_lag_minutes
 
 
+def _identity(settings: Settings) -> tuple[str, int, str]:
+    """``_clock``, and what a person wrote about symbols."""
+    from wealthos_pipeline.data.processors.instruments import overrides_hash
+    from wealthos_pipeline.utils.config import inputs_dir
+
+    return *_clock(settings), overrides_hash(inputs_dir() / "instruments.csv")
+
+
 def _order(settings: Settings) -> tuple[str, ...]:
     """The sources, preferred ones first."""
     return (settings.source.name, *settings.source.also)
@@ -36,31 +44,25 @@ _PUBLICATION = 66
     contract("clean.instruments"),
     group="clean",
     inputs=("raw.instruments", "raw.prices"),
-    definition=_clock,
+    definition=_identity,
     rooms=_ROOMS,
     owner="team:data",
+    whole=True,  # a bar of today can tell that a symbol of long ago was another's
 )
 def instruments(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Gives every symbol an identity, once; later runs add symbols and never reuse one."""
+    """Gives every symbol an identity, once; tells renamed and reused symbols apart."""
     from wealthos_pipeline.data.processors import instruments as room
     from wealthos_pipeline.utils.config import inputs_dir
 
-    keys = (
-        work.session.lake.scan("raw.prices", columns=["source", "symbol", "date"])
-        .group_by("source", "symbol")
-        .agg(pl.col("date").min())
-        .collect()
-        .sort("source", "symbol")
-    )
+    described = work.session.lake.read("raw.instruments")
+    bars = work.session.lake.scan("raw.prices", columns=["source", "symbol", "date"])
     cleaned = room.clean(
-        work.session.lake.read("raw.instruments"),
-        keys,
+        described,
+        room.bar_dates(bars, described),
         work.session.lake.read("clean.instruments"),
         room.read_overrides(inputs_dir() / "instruments.csv"),
         calendar=work.session.calendar,
     )
-    if work.start is not None:
-        cleaned = cleaned.filter(pl.col("valid_from") >= work.start)
     return {"clean.instruments": cleaned}
 
 

@@ -1,19 +1,24 @@
 """Identity: which instrument a vendor's symbol means on a date.
 
 An ``instrument_id`` is text, ``<exchange>:<symbol>`` as of its first load, allocated once and never
-reused. It does not depend on how much history is loaded. Symbols are attributes with validity:
-``data/inputs/instruments.csv`` says where a symbol changed or was reused.
+reused. It does not depend on how much history is loaded. Symbols are attributes with validity: where a
+symbol changed or was reused is told from what the vendor gives (``identity``), and
+``data/inputs/instruments.csv`` overrules that.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.data.processors import identity
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
 OVERRIDES = {
@@ -29,7 +34,8 @@ OVERRIDES = {
 }
 """Columns of ``instruments.csv``; the first two are required, empty cells change nothing."""
 
-_DESCRIPTION = ("name", "asset_class", "sector", "exchange", "currency")
+_DESCRIPTION = ("name", "asset_class", "sector", "exchange", "currency", "isin", "figi")
+_OVERRULED = ("name", "asset_class", "sector", "exchange", "currency")
 _CLASSES = ("equity", "fixed_income", "cross_asset")
 
 
@@ -44,40 +50,42 @@ def clean(
     """``clean.instruments``: every symbol that has a bar, with identity and validity.
 
     raw_instruments: all versions. A later version that describes a symbol otherwise begins a new
-        validity on the session after its fetch; the past keeps what it was computed with.
-    raw_prices_keys: ``source, symbol`` with ``date`` (rows) or ``first_date``.
-    previous: the registry so far; its instruments stay, even those that the source forgot.
+        validity on the session after its fetch; the past keeps what it was computed with. One that
+        describes somebody else, and one that goes on under another symbol: see ``identity``.
+    raw_prices_keys: ``source, symbol`` with ``date`` or ``first_date``: rows of bars, all of them for
+        the symbols in ``identity.doubtful``, at least the first and the last for others.
+    previous: the registry so far; its instruments stay, even those that the source forgot, unless their
+        symbol turned out to mean another instrument.
     overrides: see ``read_overrides``. A symbol named there means only what is said there.
     Where several sources describe an instrument, the one that came to the lake last counts.
     Sectors are snapshots: ``static`` is true wherever there is one.
     """
     calendar = calendar or TradingCalendar()
     table = contract("clean.instruments")
-    first = _first_dates(raw_prices_keys)
-    rows: list[dict[str, object]] = []
+    days = _days(raw_prices_keys)
     by_symbol = {} if overrides is None else overrides.partition_by("symbol", as_dict=True)
     described = raw_instruments.sort("source", "symbol", "fetched_at").partition_by(
         ["source", "symbol"], as_dict=True, maintain_order=True
     )
+    rows: list[dict[str, Any]] = []
+    found: list[identity.Holder] = []
     for (source, symbol), versions in described.items():
-        begin = first.get((str(source), str(symbol)))
-        if begin is None:
+        bars = days.get((str(source), str(symbol)))
+        if bars is None:
             continue
+        told = versions.to_dicts()
         meanings = by_symbol.get((symbol,))
-        spans = _described(versions, calendar.on_or_after(begin), calendar)
         if meanings is None:
-            rows += [
-                {**s, "instrument_id": f"{spans[0]['exchange']}:{str(symbol).strip().upper()}"}
-                for s in spans
-            ]
+            found += identity.holders(str(source), str(symbol), told, bars, calendar)
         else:
-            rows += _overridden(meanings, spans[-1], calendar)
-    arrived = dict(raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).iter_rows())
-    newest: dict[object, object] = {}
-    for row in sorted(rows, key=lambda r: (arrived[r["source"]], str(r["source"]))):
-        newest[row["instrument_id"]] = row["source"]
-    rows = [r for r in rows if newest[r["instrument_id"]] == r["source"]]
-    known = _merge(pl.DataFrame(rows, schema=table.schema()), previous)
+            spans = _described(told, calendar.on_or_after(bars[0]), calendar)
+            rows += _overridden(meanings, spans, calendar)
+    identity.link(found, calendar)
+    for holder in found:
+        rows += _held(holder, calendar)
+    rows = _of_newest_source(rows, raw_instruments)
+    plain = [h.instrument_id for h in found if h.number == 1 and not h.closed and h.first is None]
+    known = _merge(pl.DataFrame(rows, schema=table.schema()), previous, plain)
     stamps = [
         calendar.known_at(d) if k is None else k
         for d, k in zip(known["valid_from"], known["known_at"], strict=True)
@@ -90,19 +98,44 @@ def clean(
     )
 
 
-def _first_dates(keys: pl.DataFrame) -> dict[tuple[str, str], date]:
+def bar_dates(bars: pl.LazyFrame, raw_instruments: pl.DataFrame) -> pl.DataFrame:
+    """``source, symbol, date``: what ``clean`` needs of the bars in ``raw.prices``: every date of the
+    symbols that may be renamed or reused, the first and the last of the others."""
+    by = ["source", "symbol"]
+    ends = bars.group_by(by).agg(pl.col("date").min(), pl.col("date").max().alias("_last"))
+    known = ends.collect().sort(by)
+    open_ = identity.doubtful(raw_instruments, known)
+    last = known.select(*by, pl.col("_last").alias("date"))
+    parts = [known.select(*by, "date"), last]
+    if open_.height:
+        parts.append(bars.join(open_.lazy(), on=by, how="semi").select(*by, "date").collect())
+    return pl.concat(parts).unique().sort(*by, "date")
+
+
+def overrides_hash(path: Path) -> str:
+    """16 hex digits over what ``path`` says; "" where it is not there."""
+    rows = read_overrides(path)
+    return (
+        ""
+        if not rows.height
+        else hashlib.blake2b(rows.write_csv().encode(), digest_size=8).hexdigest()
+    )
+
+
+def _days(keys: pl.DataFrame) -> dict[tuple[str, str], list[date]]:
+    """Dates of the bars of each source and symbol, ascending, each once."""
     day = "first_date" if "first_date" in keys.columns else "date"
-    grouped = keys.group_by("source", "symbol").agg(pl.col(day).min().alias("first"))
-    return {(s, n): d for s, n, d in grouped.select("source", "symbol", "first").iter_rows()}
+    grouped = keys.group_by("source", "symbol").agg(pl.col(day).unique().sort().alias("days"))
+    return {(s, n): d for s, n, d in grouped.select("source", "symbol", "days").iter_rows()}
 
 
 def _described(
-    versions: pl.DataFrame, begin: date, calendar: TradingCalendar
-) -> list[dict[str, object]]:
+    versions: Sequence[identity.Version], begin: date, calendar: TradingCalendar
+) -> list[dict[str, Any]]:
     """One row per description that differs from the one before."""
-    spans: list[dict[str, object]] = []
-    for row in versions.iter_rows(named=True):
-        body = {n: row[n] for n in _DESCRIPTION}
+    spans: list[dict[str, Any]] = []
+    for row in versions:
+        body = {n: row.get(n) for n in _DESCRIPTION}
         fetched: datetime = row["fetched_at"]
         if spans and all(spans[-1][n] == body[n] for n in _DESCRIPTION):
             continue
@@ -131,43 +164,89 @@ def _described(
     return spans
 
 
+def _held(holder: identity.Holder, calendar: TradingCalendar) -> list[dict[str, Any]]:
+    """The rows of one holder of a symbol: its descriptions, as long as it held it."""
+    spans = _described(holder.versions, calendar.on_or_after(holder.days[0]), calendar)
+    if holder.closed:
+        last = holder.days[-1]
+        spans = [s for s in spans if s["valid_from"] <= last]
+        spans[-1]["valid_to"] = last
+    if holder.known is not None:
+        for span in spans:
+            span["known_at"] = max(span["known_at"] or holder.known, holder.known)
+            span["known_at"] = max(span["known_at"], calendar.known_at(span["valid_from"]))
+    return [{**s, "instrument_id": holder.instrument_id} for s in spans]
+
+
 def _overridden(
-    meanings: pl.DataFrame, base: dict[str, object], calendar: TradingCalendar
-) -> list[dict[str, object]]:
-    begin = base["valid_from"]
+    meanings: pl.DataFrame, spans: list[dict[str, Any]], calendar: TradingCalendar
+) -> list[dict[str, Any]]:
+    """What ``instruments.csv`` says a symbol means, each with the descriptions of its time."""
+    begin = spans[0]["valid_from"]
     out = []
     for row in meanings.sort("valid_from", nulls_last=False).iter_rows(named=True):
         start = begin if row["valid_from"] is None else calendar.on_or_after(row["valid_from"])
-        out.append(
-            {
-                **base,
-                **{n: row[n] for n in _DESCRIPTION if row.get(n) is not None},
-                "instrument_id": row["instrument_id"],
-                "valid_from": start,
-                "valid_to": row["valid_to"],
-                "known_at": None,
-            }
-        )
+        inside = [
+            s
+            for s in spans
+            if row["valid_to"] is None or s["valid_from"] <= row["valid_to"]
+            if s["valid_to"] is None or s["valid_to"] >= start
+        ]
+        for i, span in enumerate(inside or spans[:1]):
+            ends = [
+                d for d in (span["valid_to"] if inside else None, row["valid_to"]) if d is not None
+            ]
+            out.append(
+                {
+                    **span,
+                    **{n: row[n] for n in _OVERRULED if row.get(n) is not None},
+                    "instrument_id": row["instrument_id"],
+                    "valid_from": start if i == 0 else span["valid_from"],
+                    "valid_to": min(ends, default=None),
+                    "known_at": None if i == 0 else span["known_at"],
+                }
+            )
     return out
 
 
-def _merge(rows: pl.DataFrame, previous: pl.DataFrame | None) -> pl.DataFrame:
-    """``rows`` with the first validity of known instruments kept, and forgotten ones appended."""
+def _of_newest_source(
+    rows: list[dict[str, Any]], raw_instruments: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """Of several sources that describe an instrument or a symbol, the one that came last."""
+    arrived = dict(raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).iter_rows())
+    newest: dict[tuple[str, object], object] = {}
+    for row in sorted(rows, key=lambda r: (arrived[r["source"]], str(r["source"]))):
+        for name in ("instrument_id", "symbol"):
+            newest[name, row[name]] = row["source"]
+    return [
+        r for r in rows if all(newest[n, r[n]] == r["source"] for n in ("instrument_id", "symbol"))
+    ]
+
+
+def _merge(rows: pl.DataFrame, previous: pl.DataFrame | None, plain: Sequence[str]) -> pl.DataFrame:
+    """``rows`` with the first validity of known instruments kept (of those that hold one symbol and
+    always did), and forgotten ones appended."""
     if previous is None or not previous.height:
         return rows
     begun = previous.group_by("instrument_id").agg(pl.col("valid_from").min().alias("_begun"))
-    first = pl.col("valid_from") == pl.col("valid_from").min().over("instrument_id")
+    by_id = rows.group_by("instrument_id").agg(pl.col("valid_from").min().alias("_first"))
+    several = rows.group_by("source", "symbol").agg(pl.col("instrument_id").n_unique().alias("n"))
+    reused = several.filter(pl.col("n") > 1).join(rows, on=["source", "symbol"])["instrument_id"]
+    alone = pl.col("instrument_id").is_in(sorted(set(plain) - set(reused)))
     rows = (
         rows.join(begun, on="instrument_id", how="left", maintain_order="left")
+        .join(by_id, on="instrument_id", how="left", maintain_order="left")
         .with_columns(
-            pl.when(first)
+            pl.when(alone & (pl.col("valid_from") == pl.col("_first")))
             .then(pl.min_horizontal("valid_from", "_begun"))
             .otherwise("valid_from")
             .alias("valid_from")
         )
-        .drop("_begun")
+        .drop("_begun", "_first")
     )
-    forgotten = previous.join(rows.select("instrument_id"), on="instrument_id", how="anti")
+    forgotten = previous.join(rows.select("instrument_id"), on="instrument_id", how="anti").join(
+        rows.select("source", "symbol"), on=["source", "symbol"], how="anti"
+    )
     return pl.concat([rows, forgotten.select(rows.columns)])
 
 
@@ -184,28 +263,60 @@ def current(instruments: pl.DataFrame, day: date | None = None) -> pl.DataFrame:
 def identify(frame: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
     """``frame`` (``source, symbol, date``) with ``instrument_id``; null where no instrument has the
     symbol on the date."""
-    spans = instruments.group_by("source", "symbol", "instrument_id").agg(
-        pl.col("valid_from").min(),
-        pl.when(pl.col("valid_to").is_null().any())
-        .then(None)
-        .otherwise(pl.col("valid_to").max())
-        .alias("valid_to"),
-    )
-    several = pl.struct("source", "symbol").is_duplicated()
-    one = spans.filter(~several).select("source", "symbol", "instrument_id")
-    many = spans.filter(several)
-    out = frame.join(one, on=["source", "symbol"], how="left", maintain_order="left")
+    return identified(frame, instruments).drop("identified_at", "renamed")
+
+
+def identified(frame: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
+    """``identify``, with ``identified_at`` and ``renamed``.
+
+    identified_at: the instant from which it could be told what the symbol means on the date; null
+        where the symbol never meant anything else.
+    renamed: no instrument has the symbol on the date, because the one that it belongs to had another
+        symbol then.
+    """
+    by = ["source", "symbol"]
+    spans = instruments.select(*by, "instrument_id", "valid_from", "valid_to", "known_at")
+    pairs = spans.select(*by, "instrument_id").unique()
+    dated = pairs.filter(
+        pl.struct(by).is_duplicated() | pl.col("instrument_id").is_duplicated()
+    ).select(by)
+    one = pairs.join(dated, on=by, how="anti")
+    out = frame.join(one, on=by, how="left", maintain_order="left")
+    many = spans.join(dated.unique(), on=by, how="semi")
     if not many.height:
-        return out
-    rows = frame.with_row_index("_row").join(many, on=["source", "symbol"], how="inner")
-    hits = rows.filter(
-        (pl.col("date") >= pl.col("valid_from"))
-        & (pl.col("valid_to").is_null() | (pl.col("date") <= pl.col("valid_to")))
-    ).select("_row", pl.col("instrument_id").alias("_id"))
+        never = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
+        return out.with_columns(never.alias("identified_at"), pl.lit(False).alias("renamed"))
+    holds = (pl.col("date") >= pl.col("valid_from")) & (
+        pl.col("valid_to").is_null() | (pl.col("date") <= pl.col("valid_to"))
+    )
+    rows = frame.select(*by, "date").with_row_index("_row").join(dated.unique(), on=by, how="semi")
+    hits = (
+        rows.join(many, on=by, how="inner")
+        .filter(holds)
+        .select(
+            "_row", pl.col("instrument_id").alias("_id"), pl.col("known_at").alias("identified_at")
+        )
+        .sort("_row", "_id")
+        .unique("_row", keep="first", maintain_order=True)
+    )
+    other = many.select("instrument_id", "valid_from", "valid_to", pl.col("symbol").alias("_other"))
+    elsewhere = (
+        rows.join(hits.select("_row"), on="_row", how="anti")
+        .join(pairs, on=by, how="inner")
+        .join(other, on="instrument_id", how="inner")
+        .filter(holds & (pl.col("_other") != pl.col("symbol")))
+        .select("_row")
+        .unique()
+        .with_columns(pl.lit(True).alias("renamed"))
+    )
     return (
         out.with_row_index("_row")
-        .join(hits.unique("_row"), on="_row", how="left", maintain_order="left")
-        .with_columns(pl.coalesce("instrument_id", "_id").alias("instrument_id"))
+        .join(hits, on="_row", how="left", maintain_order="left")
+        .join(elsewhere, on="_row", how="left", maintain_order="left")
+        .with_columns(
+            pl.coalesce("instrument_id", "_id").alias("instrument_id"),
+            pl.col("renamed").fill_null(value=False),
+        )
         .drop("_row", "_id")
     )
 

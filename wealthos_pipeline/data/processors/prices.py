@@ -26,7 +26,7 @@ from wealthos_pipeline.core.errors import ContractError
 from wealthos_pipeline.data.processors import quarantine, raw
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.effective import effective
-from wealthos_pipeline.data.processors.instruments import identify
+from wealthos_pipeline.data.processors.instruments import identified
 
 MAX_GAP = 63
 """Sessions. After a longer pause the return is that of the closes, in whatever basis they are."""
@@ -92,7 +92,7 @@ def clean(
     raw rows do not reach back to the bar before ``start``.
     """
     rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
-    named = raw.bar_known_at(identify(rows, instruments), calendar)
+    named = raw.bar_known_at(identified(rows, instruments), calendar)
     judged = _judge(named, instruments["symbol"].unique(), now)
     bad = judged.filter(pl.col("rule").is_not_null())
     bars = effective(judged.filter(pl.col("rule").is_null()).drop("rule"))
@@ -114,6 +114,7 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
     nobody = pl.col("instrument_id").is_null()
     sources = frame["source"].unique()
     rules = {
+        "renamed_symbol_overlap": nobody & pl.col("renamed"),
         "other_source": nobody & pl.col("symbol").is_in(symbols.implode()) & (len(sources) > 1),
         "unknown_instrument": nobody,
         "not_a_session": pl.col("slot").is_null(),
@@ -294,6 +295,8 @@ def _finished(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
     money = instruments.select("instrument_id", pl.col("currency").alias("_currency")).unique(
         "instrument_id", keep="last", maintain_order=True
     )
+    # what a symbol meant may have been told after the bar
+    bars = bars.with_columns(pl.max_horizontal("_observed", "identified_at").alias("_observed"))
     observed = (pl.col("_observed") > pl.col("known_at")).fill_null(value=False)
     table = contract("clean.prices")
     return table.conform(

@@ -73,6 +73,22 @@ _ALL = (
         needed="an instrument has one bar a session", final="an instrument has one bar a session",
     ),
     Rule(
+        "renamed_symbol_overlap", "reject", "Old and new symbol on one day",
+        "two symbols of one instrument have a bar on this date; that of the symbol which it had then is "
+        "used",
+        needed="an instrument has one bar a session", final="an instrument has one bar a session",
+    ),
+    Rule(
+        "overlapping_membership", "reject", "Two intervals on one day",
+        "two intervals of one universe and symbol hold on the same day; the one that began first is used",
+        needed="a name is a member once", final="correct the source's intervals instead",
+    ),
+    Rule(
+        "inverted_membership", "reject", "End before start",
+        "an interval of membership ends before it begins",
+        needed="such an interval holds on no day", final="correct the source's intervals instead",
+    ),
+    Rule(
         "unknown_instrument", "reject", "No such instrument",
         "no instrument has this symbol on this date",
         needed="a bar belongs to an instrument",
