@@ -62,6 +62,11 @@ class Session:
         }
 
     @cached_property
+    def live(self) -> bool:
+        """Whether the source should have every session (see ``SourceInfo.live``)."""
+        return self.source.info().live
+
+    @cached_property
     def source(self) -> Source:
         from wealthos_pipeline.data import sources
 

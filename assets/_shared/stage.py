@@ -79,7 +79,7 @@ class Work:
         from wealthos_pipeline.data.processors.staleness import late
 
         session = self.session
-        return late(session.calendar, self.end, session.now, live=session.source.info().live)
+        return late(session.calendar, self.end, session.now, live=session.live)
 
     def back(self, sessions: int) -> date | None:
         """The date ``sessions`` before ``start``; None when everything is computed."""

@@ -185,6 +185,7 @@ class Driver:
         session = SimpleNamespace(
             settings=self.settings, lake=lake, calendar=self.calendar, library=self.library, now=now,
             run=SimpleNamespace(run_id="memory"), full=full, from_date=None, checks=[],
+            live=True,
         )  # fmt: skip
         start = stage._start(session, SimpleNamespace(full=full, dirty_from=dirty, clean=False))
         for table, made in stage._conformed(stage.compute(Work(session, start))).items():
