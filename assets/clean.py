@@ -170,6 +170,69 @@ def macro(work: Work) -> Mapping[str, pl.DataFrame]:
 
 
 @stage(
+    contract("clean.fundamentals"),
+    group="clean",
+    inputs=("raw.fundamentals", "clean.instruments"),
+    definition=_sources,
+    rooms=_ROOMS,
+    whole=True,  # a figure is restated years after its period
+    owner="team:data",
+)
+def fundamentals(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Figures of statements by instrument, every version stamped with when it could have been known."""
+    from wealthos_pipeline.data.processors import fundamentals as room
+
+    cleaned = room.clean(
+        work.read("raw.fundamentals"),
+        work.read("clean.instruments"),
+        now=work.session.now,
+        order=_order(work.settings),
+    )
+    return {"clean.fundamentals": cleaned}
+
+
+@stage(
+    contract("clean.earnings"),
+    group="clean",
+    inputs=("raw.earnings", "clean.instruments"),
+    definition=_sources,
+    rooms=_ROOMS,
+    whole=True,
+    owner="team:data",
+)
+def earnings(work: Work) -> Mapping[str, pl.DataFrame]:
+    """What was expected of each report and what was reported, by when it was known."""
+    from wealthos_pipeline.data.processors import earnings as room
+
+    cleaned = room.clean(
+        work.read("raw.earnings"),
+        work.read("clean.instruments"),
+        work.session.calendar,
+        now=work.session.now,
+        order=_order(work.settings),
+    )
+    return {"clean.earnings": cleaned}
+
+
+@stage(
+    contract("clean.news"),
+    group="clean",
+    inputs=("raw.news", "clean.instruments"),
+    rooms=_ROOMS,
+    whole=True,
+    owner="team:data",
+)
+def news(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Headlines by instrument, as they were first published."""
+    from wealthos_pipeline.data.processors import news as room
+
+    cleaned = room.clean(
+        work.read("raw.news"), work.read("clean.instruments"), now=work.session.now
+    )
+    return {"clean.news": cleaned}
+
+
+@stage(
     contract("clean.membership"),
     group="clean",
     inputs=("raw.membership", "clean.instruments"),
@@ -216,4 +279,14 @@ def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     return {"clean.holdings": read}
 
 
-STAGES: tuple[Stage, ...] = (instruments, prices, series, macro, members, holdings)
+STAGES: tuple[Stage, ...] = (
+    instruments,
+    prices,
+    series,
+    macro,
+    fundamentals,
+    earnings,
+    news,
+    members,
+    holdings,
+)

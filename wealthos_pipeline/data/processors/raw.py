@@ -104,6 +104,16 @@ def with_known_at(
         from wealthos_pipeline.data.processors.macro import assumed_known_at as macro_known_at
 
         rule = macro_known_at(frame)
+    elif table in ("raw.fundamentals", "raw.news", "raw.earnings"):  # their versions have own rules
+        from wealthos_pipeline.data.processors import earnings, fundamentals, news
+
+        if table == "raw.earnings":
+            stamped = earnings.with_known_at(frame, calendar)
+        elif table == "raw.news":
+            stamped = news.with_known_at(frame)
+        else:
+            stamped = fundamentals.with_known_at(frame)
+        return stamped.select(*frame.columns, "known_at")
     elif table == "raw.membership":
         from wealthos_pipeline.data.processors.membership import assumed_known_at as entry_known_at
 
@@ -135,10 +145,16 @@ def as_of(
     """The versions that could have been known at ``instant``.
 
     The first version of a key by the rule of its table (a bar: close plus lag), later ones from
-    their fetch. The end of a membership that lay in the future is unknown (null).
+    their fetch. The end of a membership that lay in the future is unknown (null), as is what was
+    expected of a report where the row was fetched later.
     """
     out = with_known_at(frame, calendar, table).filter(pl.col("known_at") <= instant)
     if table == "raw.membership":
         ended = pl.col("end") < instant.astimezone(UTC).date()
         out = out.with_columns(pl.when(ended).then("end").alias("end"))
+    if table == "raw.earnings":
+        from wealthos_pipeline.data.processors.earnings import EXPECTED
+
+        fetched = pl.col(STAMP) <= instant
+        out = out.with_columns(pl.when(fetched).then(n).alias(n) for n in EXPECTED)
     return out.select(frame.columns)

@@ -32,6 +32,16 @@ class Bias:
     detail: str
 
 
+RESTATED_FUNDAMENTALS = Bias(
+    "restated_fundamentals",
+    "Statements are as restated later",
+    "The vendor gives the figures of its statements as they stand today and does not date the "
+    "filings. A figure is taken as known when the last day for filing it was over, but it may be a "
+    "later restatement that nobody knew then. Versions fetched from now on are dated by their fetch.",
+)
+"""For sources of statements without filing dates."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
     """Who the data come from, on what terms, and what is wrong or missing.
@@ -59,6 +69,7 @@ class Request:
     stored: table → what the lake has of this source: of ``raw.prices`` the latest version of the bars
         of each symbol's last sessions, of other raw tables all rows. None: nothing is stored.
     full: everything is wanted again, whatever is stored.
+    asked: instant of the run before; None: there was none.
     """
 
     start: date | None
@@ -68,6 +79,7 @@ class Request:
     since: date | None = None
     stored: Callable[[str], pl.DataFrame] | None = None
     full: bool = False
+    asked: datetime | None = None
 
     @property
     def first(self) -> date | None:

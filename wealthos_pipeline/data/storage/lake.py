@@ -20,6 +20,7 @@ import polars as pl
 from wealthos_pipeline.core import data as declared
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import ContractError, StorageError
+from wealthos_pipeline.data.processors import versions
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.storage import content, layout, migrations, schema
 from wealthos_pipeline.data.storage.content import Digest
@@ -174,7 +175,7 @@ class Lake:
 
     def known(self, rows: pl.LazyFrame, contract: TableContract, as_of: datetime) -> pl.LazyFrame:
         """The rows that could have been known at ``as_of``; those of a restatable contract are
-        its history's."""
+        its history's. Where versions are rows, the last of each value."""
         if as_of.tzinfo is None:
             raise StorageError(
                 f"{contract.name}: as_of={as_of} has no time zone; pass an aware instant"
@@ -184,7 +185,7 @@ class Lake:
                 (pl.col("known_from") <= as_of) & (pl.lit(as_of) < pl.col("known_to"))
             )
         if contract.known == "column":
-            return rows.filter(pl.col("known_at") <= as_of)
+            return versions.as_known(rows, contract, as_of)
         if contract.known == "bar" and contract.date_column is not None:
             return rows.filter(pl.col(contract.date_column) <= self.calendar.last_known(as_of))
         return rows

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from wealthos_pipeline.core import data as declared
 from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.data.processors import versions
 
 TYPES = {
     "str": "VARCHAR",
@@ -69,43 +71,83 @@ def comments(contract: TableContract, target: str, kind: str, note: str = "") ->
     return out
 
 
-MACROS: tuple[tuple[str, str, str, str], ...] = (
-    (
-        "prices_asof",
-        "t",
-        """SELECT * EXCLUDE (known_from, known_to) FROM clean.prices_history
-           WHERE known_from <= t::TIMESTAMPTZ AND t::TIMESTAMPTZ < known_to""",
-        "clean.prices as it was known at the instant t (a date is its midnight), e.g. "
-        "FROM prices_asof('2008-09-15 21:00:00+00').",
-    ),
-    (
-        "series_asof",
-        "t",
-        """SELECT * EXCLUDE (known_from, known_to) FROM clean.series_history
-           WHERE known_from <= t::TIMESTAMPTZ AND t::TIMESTAMPTZ < known_to""",
-        "clean.series as it was known at the instant t (a date is its midnight), e.g. "
-        "FROM series_asof('2008-09-15 21:00:00+00').",
-    ),
-    (
-        "membership_asof",
-        "t, name",
-        """SELECT universe, instrument_id, valid_from FROM clean.membership
+def as_of(contract: TableContract, t: str = "t::TIMESTAMPTZ") -> str | None:
+    """The query whose rows are the table's as they were known at the instant ``t`` (SQL).
+
+    A table with a history by its intervals, one that keeps versions as rows by the last of each
+    value, others by ``known_at``; the end of an interval that lay ahead of ``t`` is null. None for
+    tables that do not say when a row was known.
+    """
+    if contract.known != "column":
+        return None
+    if contract.restatable:
+        return (
+            f"SELECT * EXCLUDE (known_from, known_to) FROM {table(contract.name + '_history')} "
+            f"WHERE known_from <= {t} AND {t} < known_to"
+        )
+    chosen = "*"
+    if versions.OPEN_END in contract.column_names:
+        past = f"{versions.OPEN_END} < ({t} AT TIME ZONE 'UTC')::DATE"
+        chosen = f"* REPLACE (CASE WHEN {past} THEN {versions.OPEN_END} END AS {versions.OPEN_END})"
+    body = f"SELECT {chosen} FROM {table(contract.name)} WHERE known_at <= {t}"
+    key = versions.value_key(contract)
+    if key is None:
+        return body
+    value = ", ".join(name(k) for k in key)
+    return f"{body} QUALIFY row_number() OVER (PARTITION BY {value} ORDER BY known_at DESC) = 1"
+
+
+def members(relation: str, day: str = "date", *, universe: str, t: str | None = None) -> str:
+    """The rows of ``relation`` (a query) whose instrument was in the universe on their ``day``, as
+    known at ``t``; all of them for the universe ``default`` where nobody says who is in it.
+
+    universe, t: SQL expressions. The same rows as ``data.processors.membership.universe``.
+    """
+    then = f" AND known_at <= {t}" if t else ""
+    inside = f"""r.{name(day)} BETWEEN m.valid_from AND coalesce(m.valid_to, DATE '9999-12-31')"""
+    return f"""SELECT r.* FROM ({relation}) r SEMI JOIN (
+               SELECT instrument_id, valid_from, valid_to FROM clean.membership
+               WHERE universe = {universe}{then}
+           ) m ON r.instrument_id = m.instrument_id AND {inside}
+           UNION ALL
+           SELECT * FROM ({relation}) WHERE {universe} = 'default'
+             AND NOT EXISTS (SELECT 1 FROM clean.membership WHERE universe = 'default')"""
+
+
+_MEMBERS = """SELECT universe, instrument_id, valid_from FROM clean.membership
            WHERE universe = name AND known_at <= t::TIMESTAMPTZ
              AND valid_from <= (t::TIMESTAMPTZ AT TIME ZONE 'UTC')::DATE
-             AND (valid_to IS NULL OR valid_to >= (t::TIMESTAMPTZ AT TIME ZONE 'UTC')::DATE)""",
-        "Members of a universe at the instant t, by what was known then, e.g. "
-        "FROM membership_asof('2008-09-15 21:00:00+00', 'sp500').",
-    ),
-)
-"""Table macros: name, parameters, body, comment. They read histories, not what is known now."""
+             AND (valid_to IS NULL OR valid_to >= (t::TIMESTAMPTZ AT TIME ZONE 'UTC')::DATE)"""
 
 
 def macros() -> list[str]:
-    """Statements that make the macros with their comments."""
+    """Statements that make the table macros with their comments.
+
+    ``<table>_asof(t)`` for every declared table that says when its rows were known.
+    """
     out = []
-    for macro, parameters, body, comment in MACROS:
-        out.append(f"CREATE OR REPLACE MACRO {macro}({parameters}) AS TABLE {body}")
-        out.append(f"COMMENT ON MACRO TABLE {macro} IS {text(comment)}")
+    for contract in declared.load().values():
+        body, short = as_of(contract), contract.name.partition(".")[2]
+        if body is None:
+            continue
+        forms = f"(t) AS TABLE ({body})"
+        more = ""
+        if contract.name == "clean.membership":
+            forms += f", (t, name) AS TABLE ({_MEMBERS})"
+            more = " With a universe's name: its members at that instant."
+        out.append(f"CREATE OR REPLACE MACRO {short}_asof{forms}")
+        comment = (
+            f"{contract.name} as it was known at the instant t (a date is its midnight, UTC), e.g. "
+            f"FROM {short}_asof('2008-09-15 21:00:00+00').{more}"
+        )
+        out.append(f"COMMENT ON MACRO TABLE {short}_asof IS {text(comment)}")
+    rows = members("FROM prices_asof(t)", universe="name", t="t::TIMESTAMPTZ")
+    out.append(f"CREATE OR REPLACE MACRO prices_of(t, name) AS TABLE {rows}")
+    comment = (
+        "Bars of a universe as known at the instant t: of its members on each date, e.g. "
+        "FROM prices_of('2008-09-15 21:00:00+00', 'default')."
+    )
+    out.append(f"COMMENT ON MACRO TABLE prices_of IS {text(comment)}")
     return out
 
 
