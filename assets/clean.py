@@ -86,13 +86,30 @@ def _state(work: Work, start: date) -> pl.DataFrame:
     return room.last_rows(recent, start)
 
 
+def _cleaning(settings: Settings) -> tuple[object, ...]:
+    """What decides which bars stand: the clock and the rules; unknown rules are refused here."""
+    from wealthos_pipeline.data.processors import rules
+
+    rules.switched_off(settings.cleaning)
+    return *_clock(settings), settings.cleaning.model_dump(mode="json")
+
+
+def _reach(settings: Settings) -> int:
+    """Sessions before a bar within which it can take back the bar before."""
+    from wealthos_pipeline.data.processors.spikes import REACH
+
+    return REACH
+
+
 @stage(
     contract("clean.prices"),
     contract("clean.quarantine"),
+    contract("clean.adjustments"),
     group="clean",
-    inputs=("raw.prices", "raw.series", "raw.rejected", "clean.instruments"),
-    definition=_clock,
+    inputs=("raw.prices", "raw.series", "raw.rejected", "raw.releases", "clean.instruments"),
+    definition=_cleaning,
     rooms=_ROOMS,
+    reach=_reach,
     owner="team:data",
     checked=("clean.prices",),
     plots={"clean.prices": "tr_index"},
@@ -100,6 +117,7 @@ def _state(work: Work, start: date) -> pl.DataFrame:
 def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     """Bars with forward-chained split and total-return indices; what a rule rejects is quarantined."""
     from wealthos_pipeline.data.processors import prices as room
+    from wealthos_pipeline.data.processors import quarantine
     from wealthos_pipeline.data.processors import series as series_room
 
     lake = work.session.lake
@@ -111,6 +129,8 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
         now=now,
         previous=None if work.start is None else _state(work, work.start),
         start=work.start,
+        cleaning=work.settings.cleaning,
+        releases=lake.read("raw.releases"),
     )
     parts = [
         cleaned.quarantine,
@@ -119,7 +139,16 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     ]
     if work.start is not None:
         parts = [part.filter(pl.col("date") >= work.start) for part in parts]
-    return {"clean.prices": cleaned.prices, "clean.quarantine": pl.concat(parts)}
+    rejected = pl.concat(parts)
+    work.earlier("clean.prices", cleaned.earlier)
+    counts = quarantine.counts(cleaned.prices, rejected, cleaned.adjustments)
+    for words, by_rule in counts.items():
+        work.note("clean.prices", words, by_rule)
+    return {
+        "clean.prices": cleaned.prices,
+        "clean.quarantine": rejected,
+        "clean.adjustments": cleaned.adjustments,
+    }
 
 
 @stage(

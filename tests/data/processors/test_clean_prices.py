@@ -359,7 +359,7 @@ def test_extreme_moves_and_gaps_are_flagged_and_kept(calendar, now):
     registry = instruments.clean(described, frame, calendar=calendar)
     flags = prices.clean(frame, registry, calendar, now=now).prices["flags"].to_list()
     assert flags[0] == 0
-    assert flags[1] == Flag.STALE | Flag.ZERO_VOLUME
+    assert flags[1] == Flag.ZERO_VOLUME
     assert flags[2] == Flag.EXTREME
     assert flags[3] == Flag.EXTREME
     assert flags[4] == Flag.GAP

@@ -1,7 +1,7 @@
 """From raw bars to ``clean.prices``: rules, one basis, forward-chained indices, flags.
 
-Nothing here depends on bars after the row's date, save corrections that were fetched later, and
-those stamp ``known_at``. ``tr_index`` and ``split_index`` are sequential Float64 products from the
+Nothing here depends on bars after the row's date, save corrections that were fetched later, which
+stamp ``known_at``, and spikes, which are believed until the bar after them is known (``spikes``). ``tr_index`` and ``split_index`` are sequential Float64 products from the
 instrument's first bar, so a continuation from stored rows gives the bits of a full computation.
 
 The return into a bar, in this order: the ratio of adjusted closes inside one fetch, where the
@@ -14,7 +14,7 @@ A delisting needs nothing: the bars stop. What a label or a backtest makes of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import IntFlag
 
@@ -23,10 +23,12 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ContractError
-from wealthos_pipeline.data.processors import quarantine, raw
+from wealthos_pipeline.data.processors import quality, quarantine, raw, spikes
+from wealthos_pipeline.data.processors import rules as registry
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.effective import effective
 from wealthos_pipeline.data.processors.instruments import identified
+from wealthos_pipeline.utils.config import CleaningSettings
 
 MAX_GAP = 63
 """Sessions. After a longer pause the return is that of the closes, in whatever basis they are."""
@@ -47,19 +49,28 @@ class Flag(IntFlag):
     EXTREME = 1  # one-bar growth above EXTREME or below its inverse
     GAP = 2  # sessions without a bar before this one
     LONG_GAP = 4  # more than MAX_GAP of them: the return is that of the closes
-    STALE = 8  # close unchanged and no volume
+    STALE = 8  # close unchanged for some bars and no volume, or the same bar again and again
     CROSSED = 16  # open, high, low contradicted the close and were set to null
     ZERO_VOLUME = 32  # volume is zero
     BAD_VOLUME = 64  # volume was negative or infinite and was set to null
     RESTATED = 128  # the vendor corrected the bar or its return
+    VOLUME_SPIKE = 256  # many times the usual volume
+    TERMINAL = 512  # no bar: the return of a delisting, as a person stated it
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """``clean.prices`` rows from ``start`` on, and the ``clean.quarantine`` rows of the input."""
+    """What cleaning gives, from ``start`` on where there is one.
+
+    prices, quarantine, adjustments: rows of ``clean.*``; the quarantine is that of all rows handed in.
+    earlier: rows of ``clean.prices`` with ``known_from, known_to``: bars that were believed until a
+    later bar took them back. They belong into the history.
+    """
 
     prices: pl.DataFrame
     quarantine: pl.DataFrame
+    adjustments: pl.DataFrame = field(default_factory=lambda: contract("clean.adjustments").empty())
+    earlier: pl.DataFrame = field(default_factory=lambda: contract("clean.prices_history").empty())
 
 
 def context_start(start: date | None, calendar: TradingCalendar) -> date | None:
@@ -68,10 +79,12 @@ def context_start(start: date | None, calendar: TradingCalendar) -> date | None:
 
 
 def last_rows(prices: pl.DataFrame, start: date) -> pl.DataFrame:
-    """The last row of every instrument before ``start``: the state to continue from."""
-    rows = prices.lazy().filter(pl.col("date") < start).select(STATE)
-    last = rows.group_by("instrument_id").agg(pl.col("date").max())
-    return rows.join(last, on=["instrument_id", "date"], how="semi").sort("instrument_id").collect()
+    """The state to continue from: the last row of every instrument before ``start``, and all rows of
+    the ``CONTEXT`` sessions before it."""
+    rows = prices.lazy().filter(pl.col("date") < start).select(STATE).sort("instrument_id", "date")
+    near = pl.col("slot") > pl.col("slot").max() - CONTEXT
+    last = pl.col("instrument_id").is_last_distinct()
+    return rows.filter(near | last).collect()
 
 
 def clean(
@@ -82,25 +95,57 @@ def clean(
     now: datetime,
     previous: pl.DataFrame | None = None,
     start: date | None = None,
+    cleaning: CleaningSettings | None = None,
+    releases: pl.DataFrame | None = None,
 ) -> Cleaned:
     """Clean bars from ``start`` on (None: all), and what was rejected among the rows handed in.
 
     raw_prices: rows of ``raw.prices``, all versions, from ``context_start(start)`` on.
     instruments: ``clean.instruments``; rows of symbols it does not have are quarantined.
-    previous: ``last_rows``: the last clean row per instrument before ``start``. Required with it.
+    previous: ``last_rows``: the clean rows before ``start`` to continue from. Required with it.
+    cleaning: thresholds, and rules that are switched off. releases: rows of ``raw.releases``.
     Rules: ``rules.RULES``. Rows whose fields are all null are no rows. ContractError when the
     raw rows do not reach back to the bar before ``start``.
     """
     rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
     named = raw.bar_known_at(identified(rows, instruments), calendar)
+    cleaning = cleaning or CleaningSettings()
+    off, large = registry.switched_off(cleaning), min(EXTREME, cleaning.spike_growth)
+    named = quarantine.released(named, releases)
     judged = _judge(named, instruments["symbol"].unique(), now)
     bad = judged.filter(pl.col("rule").is_not_null())
-    bars = effective(judged.filter(pl.col("rule").is_null()).drop("rule"))
-    if start is not None:
-        bars = bars.filter(pl.col("date") >= start)
-    bars = _continued(bars, previous, calendar, start)
-    out = _chained(_repaired(bars))
-    return Cleaned(_finished(out, instruments), _quarantine(bad, raw_prices, calendar))
+    good = judged.filter(pl.col("rule").is_null()).drop("rule")
+    if start is not None and previous is not None:  # before it, what was taken back stays so
+        good = _as_stored(good, previous, start)
+
+    def built(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        """Bars from ``start`` on with their growth, and what was repaired in them."""
+        whole, broken = _repaired(effective(rows), off)
+        bars = quality.marked(whole, cleaning)
+        if start is not None:
+            bars = bars.filter(pl.col("date") >= start)
+        return _grown(_continued(bars, previous, calendar, start)), broken
+
+    first, broken = built(good)
+    found = spikes.NONE if "spike" in off else spikes.find(first, cleaning)
+    if not found.height:
+        prices = _finished(_chained(first), instruments, off, large)
+        logged = quarantine.logged(broken, judged, prices, releases)
+        return Cleaned(prices, _quarantine(bad, raw_prices, calendar), logged)
+    again = good.join(found, on="instrument_id", how="semi", maintain_order="left")
+    kept, _ = built(again.join(found, on=spikes.KEY, how="anti", maintain_order="left"))
+    bars = spikes.spliced(first, kept, found)
+    chained = _chained(bars)
+    prices = _finished(chained, instruments, off, large)
+    seen = _finished(spikes.believed(first, found, chained, cleaning), instruments, off, large)
+    found = spikes.dated(found, prices)
+    bad = pl.concat([bad, spikes.rejected(good, found)], how="diagonal")
+    return Cleaned(
+        prices,
+        _quarantine(bad, raw_prices, calendar),
+        quarantine.logged(broken, judged, prices, releases),
+        spikes.history(seen, found),
+    )
 
 
 _FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
@@ -113,7 +158,7 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
     split, dividend = pl.col("split_ratio"), pl.col("dividend")
     nobody = pl.col("instrument_id").is_null()
     sources = frame["source"].unique()
-    rules = {
+    found = {
         "renamed_symbol_overlap": nobody & pl.col("renamed"),
         "other_source": nobody & pl.col("symbol").is_in(symbols.implode()) & (len(sources) > 1),
         "unknown_instrument": nobody,
@@ -127,10 +172,15 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
     }
     # a date after the run is in the future first of all, whether a session or not
     late = pl.when(pl.col("date") > now.date()).then(pl.lit("future_date"))
-    found = pl.coalesce(
-        late, *(pl.when(broken).then(pl.lit(name)) for name, broken in rules.items())
+    free = {name: pl.col(quarantine.freed(name)).is_null() for name in quarantine.RELEASABLE}
+    rule = pl.coalesce(
+        late,
+        *(
+            pl.when(broken & free.get(name, True)).then(pl.lit(name))
+            for name, broken in found.items()
+        ),
     )
-    return frame.with_columns(found.alias("rule"))
+    return frame.with_columns(rule.alias("rule"))
 
 
 def _quarantine(
@@ -139,6 +189,11 @@ def _quarantine(
     if not bad.height:
         return contract("clean.quarantine").empty()
     key = ["source", "symbol", "date", "fetched_at"]
+    bad = bad.with_columns(
+        pl.lit(None, dtype=d).alias(n)
+        for n, d in (("detail", pl.String()), ("told_at", pl.Datetime("us", "UTC")))
+        if n not in bad.columns
+    )
     versions = raw_prices.join(
         bad.select("source", "symbol").unique(), on=["source", "symbol"], how="semi"
     )
@@ -153,29 +208,35 @@ def _quarantine(
     return quarantine.collect(
         bad.drop("known_at")
         .join(known, on=key, how="left", maintain_order="left")
-        .with_columns(pl.lit("raw.prices").alias("table"), detail.alias("detail"))
+        .with_columns(
+            pl.lit("raw.prices").alias("table"),
+            pl.coalesce("detail", detail).alias("detail"),
+            pl.max_horizontal("known_at", "told_at").alias("known_at"),
+        )
     )
 
 
 def _continued(
     bars: pl.DataFrame, previous: pl.DataFrame | None, calendar: TradingCalendar, start: date | None
 ) -> pl.DataFrame:
-    """``bars`` with the state before the first: ``_close, _split, _tr, _observed``, and the slot of
-    the bar before."""
+    """``bars`` with the state before the first: ``_close, _split, _tr, _observed_before``, and the
+    slot of the bar before."""
     slots = calendar.frame().select(
         pl.col("date").alias("prev_date"), pl.col("slot").alias("prev_slot")
     )
     state = (
         contract("clean.prices").empty().select(STATE)
         if previous is None
-        else previous.select(STATE)
+        else previous.select(STATE).filter(
+            pl.col("date") == pl.col("date").max().over("instrument_id")
+        )
     ).select(
         "instrument_id",
         pl.col("date").alias("_date"),
         pl.col("close").alias("_close"),
         pl.col("split_index").alias("_split"),
         pl.col("tr_index").alias("_tr"),
-        pl.when(pl.col("basis") == "observed").then("known_at").alias("_observed"),
+        pl.when(pl.col("basis") == "observed").then("known_at").alias("_observed_before"),
     )
     out = bars.join(state, on="instrument_id", how="left", maintain_order="left")
     if start is not None:
@@ -205,8 +266,18 @@ def _continued(
     )
 
 
-def _repaired(bars: pl.DataFrame) -> pl.DataFrame:
-    """Impossible open, high, low and volume as null, with their flags."""
+def _as_stored(rows: pl.DataFrame, previous: pl.DataFrame, start: date) -> pl.DataFrame:
+    """``rows``, before ``start`` only those of bars that ``previous`` has."""
+    old, key = pl.col("date") < start, ["instrument_id", "date"]
+    stored = rows.filter(old).join(previous, on=key, how="semi", maintain_order="left")
+    return pl.concat([stored, rows.filter(~old)])
+
+
+def _repaired(
+    bars: pl.DataFrame, off: frozenset[str]
+) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Impossible open, high, low and volume as null, with their flags; and the rows by rule as they
+    were."""
     open_, high, low, close = (pl.col(n) for n in ("open", "high", "low", "close"))
     ohlc = pl.col("open", "high", "low")
     outside = pl.any_horizontal(
@@ -216,14 +287,18 @@ def _repaired(bars: pl.DataFrame) -> pl.DataFrame:
         *(~(x > 0) | ~x.is_finite() for x in (open_, high, low)),
     ).fill_null(value=False)
     volume = ((pl.col("volume") < 0) | ~pl.col("volume").is_finite()).fill_null(value=False)
-    return bars.with_columns(outside.alias("_crossed"), volume.alias("_volume")).with_columns(
+    if "crossed" in off:
+        outside = pl.lit(False)
+    bars = bars.with_columns(outside.alias("_crossed"), volume.alias("_volume"))
+    before = {"crossed": bars.filter("_crossed"), "bad_volume": bars.filter("_volume")}
+    return bars.with_columns(
         pl.when(~pl.col("_crossed")).then(ohlc).name.keep(),
         pl.when(~pl.col("_volume")).then("volume").alias("volume"),
-    )
+    ), before
 
 
-def _chained(bars: pl.DataFrame) -> pl.DataFrame:
-    """``split_ratio, split_index, tr_index`` and the growth into each bar."""
+def _grown(bars: pl.DataFrame) -> pl.DataFrame:
+    """``split_ratio`` as it took effect, and the ``growth`` into each bar."""
     adjusted = pl.col("basis_vintage").is_not_null()
     long = (pl.col("step") > MAX_GAP).fill_null(value=False)
     basis = pl.col("den_close") / pl.col("prev_first_close")
@@ -249,16 +324,21 @@ def _chained(bars: pl.DataFrame) -> pl.DataFrame:
         )
     )
     first = pl.col("prev_date").is_null()
-    bars = bars.with_columns(
+    return bars.with_columns(
         pl.when(first).then(1.0).otherwise(split).alias("split_ratio"),
         growth.alias("growth"),
         long.alias("_long"),
     )
-    observed = pl.col("restated_at").cum_max().forward_fill().over("instrument_id")
+
+
+def _chained(bars: pl.DataFrame) -> pl.DataFrame:
+    """``split_index, tr_index``, and since when the chain has been what it is: ``_observed``."""
+    told = pl.max_horizontal("restated_at", *map(quarantine.freed, quarantine.RELEASABLE))
+    observed = told.cum_max().forward_fill().over("instrument_id")
     return bars.with_columns(
         _product(bars, "growth", "_tr").alias("tr_index"),
         _product(bars, "split_ratio", "_split").alias("split_index"),
-        pl.max_horizontal(observed, "_observed").alias("_observed"),
+        pl.max_horizontal(observed, "_observed_before").alias("_observed"),
     )
 
 
@@ -274,18 +354,23 @@ def _product(bars: pl.DataFrame, factor: str, state: str) -> pl.Series:
     return pl.Series(values)
 
 
-def _finished(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
+def _finished(
+    bars: pl.DataFrame, instruments: pl.DataFrame, off: frozenset[str], large: float
+) -> pl.DataFrame:
+    """Rows of ``clean.prices`` from chained bars; ``large``: growth from which one is extreme."""
     growth, volume = pl.col("growth"), pl.col("volume")
     bits = {
-        Flag.EXTREME: (growth > EXTREME) | (growth < 1 / EXTREME),
+        Flag.EXTREME: (growth > large) | (growth < 1 / large),
         Flag.GAP: pl.col("step") > 1,
         Flag.LONG_GAP: pl.col("_long"),
-        Flag.STALE: (pl.col("num_close") == pl.col("den_close")) & (volume == 0),
+        Flag.STALE: pl.col("_stale"),
         Flag.CROSSED: pl.col("_crossed"),
         Flag.ZERO_VOLUME: volume == 0,
         Flag.BAD_VOLUME: pl.col("_volume"),
         Flag.RESTATED: pl.col("restated_at").is_not_null(),
+        Flag.VOLUME_SPIKE: pl.col("_loud"),
     }
+    bits = {bit: when for bit, when in bits.items() if str(bit.name).lower() not in off}
     flags = pl.sum_horizontal(
         *(
             pl.when(when.fill_null(value=False)).then(int(bit)).otherwise(0)
