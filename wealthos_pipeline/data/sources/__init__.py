@@ -29,7 +29,13 @@ __all__ = ["VENDORS", "Bias", "RawFrames", "Request", "Source", "SourceInfo", "g
 
 Factory = Callable[["SourceSettings", "FetchSettings", "KeySettings"], Source]
 
-VENDORS: dict[str, str] = {}
+VENDORS: dict[str, str] = {
+    "alpha_vantage": "alpha_vantage:AlphaVantage",
+    "finnhub": "finnhub:Finnhub",
+    "fred": "fred:FredVendor",
+    "treasury": "treasury:TreasuryVendor",
+    "yahoo": "yahoo:Yahoo",
+}
 """Name → class, in a module of this package. One line a vendor; imported when it is used."""
 
 
@@ -49,7 +55,7 @@ def get(settings: Settings) -> Source:
 
     ConfigError lists those that exist.
     """
-    from wealthos_pipeline.data.sources.combined import Combined
+    from wealthos_pipeline.data.sources.combined import SHARED, Combined
 
     factories = load()
     names = (settings.source.name, *settings.source.also)
@@ -62,8 +68,8 @@ def get(settings: Settings) -> Source:
 
     def make(name: str) -> Source:
         part = settings.source.model_copy(update={"name": name})
-        if name != settings.source.name:  # what it gives is its own; the primary's limits it not
-            part = part.model_copy(update={"gives": None})
+        if name != settings.source.name:  # bars come from the primary
+            part = part.model_copy(update={"gives": SHARED})
         return factories[name](part, settings.fetch, settings.keys)
 
     primary = make(settings.source.name)

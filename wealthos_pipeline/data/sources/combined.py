@@ -43,9 +43,19 @@ class Combined:
         """Names of all, the primary's first."""
         return (self.primary.name, *(s.name for s in self.others))
 
+    @property
+    def plans(self) -> bool:
+        """Whether the primary finds out by itself what is missing."""
+        return getattr(self.primary, "plans", False)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols that the primary is asked for."""
+        return getattr(self.primary, "symbols", ())
+
     def fetch(self, request: Request) -> RawFrames:
-        """The frames of all. SourceError where the primary can give nothing."""
-        first = self.primary.fetch(request)
+        """The frames of all. SourceError where the primary gives nothing and nothing is stored."""
+        first = or_stored(self.primary, request)
         failures = [_named(first.failures, self.primary.name)]
         rejected = [first.rejected]
         frames = {name: [getattr(first, name)] for name in SHARED}
@@ -53,12 +63,12 @@ class Combined:
             try:
                 got = source.fetch(request)
             except SourceError as error:
-                failures.append(_named(_whole(source.name, str(error), request), source.name))
+                failures.append(_named(_down(str(error), "what was stored before"), source.name))
                 continue
             failures.append(_named(got.failures, source.name))
             for name in SHARED:
                 frames[name].append(getattr(got, name))
-            rejected.append(got.rejected.filter(pl.col("table") == "raw.series"))
+            rejected.append(got.rejected.filter(pl.col("table") != "raw.prices"))
         return RawFrames(
             prices=first.prices,
             instruments=first.instruments,
@@ -85,7 +95,28 @@ class Combined:
             provenance="; ".join(f"{i.name}: {i.provenance}" for i in infos),
             biases=tuple(biases.values()),
             missing=missing,
+            live=infos[0].live,
         )
+
+
+def or_stored(source: Source, request: Request) -> RawFrames:
+    """What ``source`` gives. A vendor that gives nothing while its bars are stored is a failure in the
+    table: the run goes on with those. Otherwise its SourceError is raised."""
+    try:
+        return source.fetch(request)
+    except SourceError as error:
+        if not getattr(source, "plans", False) or request.stored is None:
+            raise
+        bars = request.stored("raw.prices").filter(pl.col("source") == source.name)
+        last = bars.filter(pl.col("date") <= request.now.date())["date"].max()
+        if last is None:
+            raise
+        empty = {n: contract(f"raw.{n}").empty() for n in (*PRIMARY_ONLY, *SHARED)}
+        return RawFrames(**empty, failures=_down(str(error), f"everything stored through {last!s}"))
+
+
+def _down(words: str, kept: str) -> pl.DataFrame:
+    return pl.DataFrame([("*", words, "everything", kept)], schema=FAILURES, orient="row")
 
 
 def _gives(source: Source) -> tuple[str, ...]:
@@ -93,11 +124,4 @@ def _gives(source: Source) -> tuple[str, ...]:
 
 
 def _named(failures: pl.DataFrame, source: str) -> pl.DataFrame:
-    if "source" in failures.columns:
-        return failures
     return failures.with_columns(pl.lit(source).alias("source"))
-
-
-def _whole(name: str, words: str, request: Request) -> pl.DataFrame:
-    kept = None if request.stored is None else "what was stored before"
-    return pl.DataFrame([("*", words, "everything", kept)], schema=FAILURES, orient="row")

@@ -70,6 +70,13 @@ class Http:
             )
         return text
 
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
     def _get(self, path: str, params: Params) -> tuple[str, str]:
         import httpx
 

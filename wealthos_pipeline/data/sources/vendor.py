@@ -8,22 +8,25 @@ range is missing, the overlap, what failed and what stands in its place, and the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import ClassVar, TypeVar
+from zlib import crc32
 
 import polars as pl
 from pydantic import SecretStr
 
-from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.data import TableContract, contract
 from wealthos_pipeline.core.errors import (
     AccessError,
     ConfigError,
     ContractError,
     SourceError,
+    UnknownSymbolError,
 )
-from wealthos_pipeline.data.sources import universe
+from wealthos_pipeline.data.processors import raw
+from wealthos_pipeline.data.sources import incremental, universe
 from wealthos_pipeline.data.sources.base import FAILURES, RawFrames, Request, SourceInfo, complete
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits, NotAskedError, StoppedError
 from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
@@ -36,8 +39,10 @@ WHOLE = ("series", "macro", "membership")
 GIVES = (*BY_SYMBOL, *WHOLE)
 """What a vendor can give. The first are asked symbol by symbol, the others at once."""
 
-REFRESH = timedelta(days=7)
-"""Profiles and statements are asked again after so long."""
+WEEK = 7
+"""Days after which profiles and statements are asked again."""
+SHOWN = 3
+"""Reasons that one message names."""
 
 _INSTANT = pl.Datetime("us", "UTC")
 
@@ -50,6 +55,18 @@ class Log:
 
     def add(self, symbol: str, reason: str, what: str, kept: str | None = None) -> None:
         self.rows.append((symbol, reason, what, kept))
+
+    def drop(self, kept: Mapping[str, str]) -> None:
+        """Take back what was promised to stand in a symbol's place."""
+        self.rows = [
+            (s, r, w, None if k is not None and kept.get(s) == k else k) for s, r, w, k in self.rows
+        ]
+
+    def words(self) -> str:
+        """The reasons in short, each once."""
+        reasons = list(dict.fromkeys(reason for _, reason, _, _ in self.rows))
+        more = f"; and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
+        return "; ".join(reasons[:SHOWN]) + more
 
     def frame(self) -> pl.DataFrame:
         return pl.DataFrame(self.rows, schema=FAILURES, orient="row")
@@ -65,6 +82,8 @@ class Vendor(ABC):
     name: ClassVar[str]
     limits: ClassVar[Limits]
     gives: ClassVar[tuple[str, ...]]
+    plans: ClassVar[bool] = True
+    """It finds out by itself what is missing (``Request.stored``)."""
 
     def __init__(
         self,
@@ -120,6 +139,18 @@ class Vendor(ABC):
         """``raw.membership`` without source, fetched_at."""
         raise NotImplementedError
 
+    def parts(self, what: str, request: Request) -> Sequence[str] | None:
+        """In which requests ``what`` (one of ``WHOLE``) is asked: years, names of series.
+
+        Each is asked again, fails and is kept by itself. None: the method called ``what`` gives it
+        in one.
+        """
+        return None
+
+    def part(self, what: str, name: str, request: Request) -> pl.DataFrame:
+        """One of ``parts``: columns of the table without source, fetched_at."""
+        raise NotImplementedError
+
     # what is the same for all
 
     def wants(self, what: str) -> bool:
@@ -142,54 +173,91 @@ class Vendor(ABC):
         return (self.fetch_settings.base_url or usual).rstrip("/")
 
     def fetch(self, request: Request) -> RawFrames:
-        """Everything that this vendor gives and the settings want. SourceError if nothing came."""
+        """Everything that this vendor gives and the settings want.
+
+        What failed is in ``failures``. SourceError with the vendor's words when nothing came, or no
+        bars where bars are wanted and none are stored.
+        """
         log = Log()
         frames: dict[str, pl.DataFrame] = {}
+        known: Sequence[str] = self.symbols
         if self.wants("prices"):
-            frames["prices"], frames["rejected"] = self._prices(request, log)
+            frames["prices"], frames["rejected"], known = self._prices(request, log)
         if self.wants("profile") or self.wants("prices"):
-            frames["instruments"] = self._profiles(request, log)
+            frames["instruments"] = self._profiles(known, request, log)
         for what in ("fundamentals", "earnings", "news"):
             if self.wants(what):
-                frames[what] = self._by_symbol(what, request, log)
+                frames[what] = self._by_symbol(what, known, request, log)
         for what in WHOLE:
             if self.wants(what):
                 frames[what] = self._whole(what, request, log)
-        empty = {
-            n: contract(f"raw.{n}").empty()
-            for n in ("prices", "series", "instruments", "membership")
-        }
-        return RawFrames(**(empty | frames), failures=log.frame())  # type: ignore[arg-type]
+        came = any(f.height for n, f in frames.items() if n != "rejected")
+        bars = not self.wants("prices") or frames["prices"].height
+        if log.rows and (not came or not (bars or self._stored(request, "raw.prices").height)):
+            raise SourceError(f"{self.name} gave nothing: {log.words()}")
+        empty = ("prices", "series", "instruments", "membership")
+        frames = {n: contract(f"raw.{n}").empty() for n in empty} | frames
+        return RawFrames(**frames, failures=log.frame())
 
-    def _prices(self, request: Request, log: Log) -> tuple[pl.DataFrame, pl.DataFrame]:
-        stored = self._stored(request, "raw.prices")
-        last = dict(stored.group_by("symbol").agg(pl.col("date").max()).iter_rows())
-        back = -self.fetch_settings.overlap_sessions
+    def _prices(
+        self, request: Request, log: Log
+    ) -> tuple[pl.DataFrame, pl.DataFrame, Sequence[str]]:
+        """Rows to store, rows rejected, and the symbols that the vendor knows."""
+        table = contract("raw.prices")
+        stored = self._stored(request, table.name)
+        last = incremental.last_bars(stored, request)
+        overlap = self.fetch_settings.overlap_sessions
+        first = incremental.starts(self.symbols, last, request, overlap)
+        unknown: set[str] = set()
 
-        def start(symbol: str) -> date | None:
-            if symbol not in last:
-                return request.start
-            again = request.calendar.offset(last[symbol], back)
-            return again if request.start is None else max(again, request.start)
+        def kept(symbol: str) -> str | None:
+            return f"bars through {last[symbol]}" if symbol in last else None
 
         def ask(symbol: str) -> pl.DataFrame:
-            return self._dressed(
-                "prices", symbol, self.bars(symbol, start(symbol), request.end), request
-            )
+            try:
+                rows = self.bars(symbol, first[symbol], request.end)
+            except UnknownSymbolError:
+                unknown.add(symbol)
+                raise
+            if not rows.height:
+                raise SourceError("no bars came" + _since(first[symbol]))
+            return _plain(rows, table)
 
-        got = self._each(self.symbols, ask, "prices", log, lambda s: _through(last.get(s)))
-        parts = [contract("raw.prices").empty(), *got.values()]
-        rows, early = complete(pl.concat(parts), request)
+        got = self._each(self.symbols, ask, "prices", log, kept)
+        rows, early = complete(self._bars(got, request), request)
+        verdict = incremental.judge(rows, stored, request)
+        for notice in verdict.notices:
+            log.add(notice.symbol, notice.reason, "prices", notice.kept)
+        if verdict.again:
+            first |= dict.fromkeys(verdict.again, request.start)
+            for symbol, reason in verdict.again.items():
+                log.add(symbol, f"{reason}: fetched again in full", "prices", "the new rows")
+            anew = self._each(list(verdict.again), ask, "prices", log, kept)
+            whole, _ = complete(self._bars(anew, request), request)
+            rows = pl.concat([rows.filter(~pl.col("symbol").is_in(list(verdict.again))), whole])
+            log.drop({s: "the new rows" for s in verdict.again if s not in anew})
+        rows = rows.filter(~pl.col("symbol").is_in(list(verdict.refused)))
         rejected = early.with_columns(
-            pl.lit(self.name).alias("source"),
-            pl.lit(request.now).cast(_INSTANT).alias("fetched_at"),
+            *self._stamps(request),
             pl.lit("raw.prices").alias("table"),
             pl.lit(request.now).cast(_INSTANT).alias("known_at"),
         )
-        return contract("raw.prices").conform(rows), contract("clean.quarantine").conform(rejected)
+        return (
+            table.conform(rows),
+            contract("clean.quarantine").conform(rejected),
+            [s for s in self.symbols if s in got or (s in last and s not in unknown)],
+        )
 
-    def _profiles(self, request: Request, log: Log) -> pl.DataFrame:
-        """Profiles of the symbols whose last one is old; the plainest one where none is given."""
+    def _bars(self, got: Mapping[str, pl.DataFrame], request: Request) -> pl.DataFrame:
+        """The symbols' bars in one frame, stamped."""
+        table = contract("raw.prices")
+        parts = [f.with_columns(pl.lit(s).alias("symbol")) for s, f in got.items()]
+        empty = table.empty().drop("source", "fetched_at")
+        rows = pl.concat([empty, *parts], how="diagonal")
+        return table.conform(rows.with_columns(self._stamps(request)))
+
+    def _profiles(self, symbols: Sequence[str], request: Request, log: Log) -> pl.DataFrame:
+        """Profiles of the symbols whose turn it is; the plainest one where there is none."""
         table = contract("raw.instruments")
         stored = self._stored(request, "raw.instruments")
         plain = {
@@ -204,23 +272,27 @@ class Vendor(ABC):
 
         got: dict[str, pl.DataFrame] = {}
         if self.wants("profile"):
-            due = self._due(stored, request)
-            got = self._each(due, ask, "profile", log, lambda s: None)
+            have = set(stored["symbol"])
+            due = self._due(symbols, stored, request)
+            got = self._each(
+                due, ask, "profile", log, lambda s: "the profile before" if s in have else None
+            )
         known = {*stored["symbol"], *got}
         bare = [
             self._dressed("instruments", s, pl.DataFrame([plain]), request)
-            for s in self.symbols
+            for s in symbols
             if s not in known
         ]
         return table.conform(pl.concat([table.empty(), *got.values(), *bare]))
 
-    def _by_symbol(self, what: str, request: Request, log: Log) -> pl.DataFrame:
+    def _by_symbol(
+        self, what: str, symbols: Sequence[str], request: Request, log: Log
+    ) -> pl.DataFrame:
         table = contract(f"raw.{what}")
         stored = self._stored(request, table.name)
-        symbols: Sequence[str] = self.symbols
         since: dict[str, datetime] = {}
         if what == "fundamentals":
-            symbols = self._due(stored, request)
+            symbols = self._due(symbols, stored, request)
         if what == "news":
             newest = stored.group_by("symbol").agg(pl.col("published_at").max())
             since = {s: t for s, t in newest.iter_rows() if t is not None}
@@ -241,13 +313,17 @@ class Vendor(ABC):
     def _whole(self, what: str, request: Request, log: Log) -> pl.DataFrame:
         table = contract(f"raw.{what}")
 
-        def ask(_: str) -> pl.DataFrame:
-            return self._dressed(what, None, getattr(self, what)(request), request)
+        names = self.parts(what, request)
 
-        have = self._stored(request, table.name).height > 0
-        kept = "what was stored before" if have else None
-        got = self._each(["*"], ask, what, log, lambda _: kept)
-        return table.conform(pl.concat([table.empty(), *got.values()]))
+        def ask(name: str) -> pl.DataFrame:
+            whole = names is None
+            found = getattr(self, what)(request) if whole else self.part(what, name, request)
+            return self._dressed(what, None, found, request)
+
+        stored = self._stored(request, table.name)
+        kept = "what was stored before" if stored.height else None
+        got = self._each(["*"] if names is None else names, ask, what, log, lambda _: kept)
+        return raw.new_rows(stored, pl.concat([table.empty(), *got.values()]), table)
 
     def _each(
         self,
@@ -275,10 +351,17 @@ class Vendor(ABC):
             log.add("*", f"{len(not_asked)} of {len(symbols)} {words}", what, None)
         return got
 
-    def _due(self, stored: pl.DataFrame, request: Request) -> list[str]:
-        """Symbols whose last description is older than ``REFRESH``."""
-        last = dict(stored.group_by("symbol").agg(pl.col("fetched_at").max()).iter_rows())
-        return [s for s in self.symbols if s not in last or request.now - last[s] >= REFRESH]
+    def _due(self, symbols: Sequence[str], stored: pl.DataFrame, request: Request) -> Sequence[str]:
+        """Symbols of which nothing is stored, and those whose day of the week came since the last run.
+
+        A symbol's day is a function of its name: a week's work is spread over the week.
+        """
+        if request.full or request.asked is None:
+            return symbols
+        have = set(stored["symbol"])
+        days = (request.now.date() - request.asked.date()).days
+        today = request.now.date().toordinal()
+        return [s for s in symbols if s not in have or (today - crc32(s.encode())) % WEEK < days]
 
     def _stored(self, request: Request, table: str) -> pl.DataFrame:
         if request.stored is None:
@@ -288,13 +371,27 @@ class Vendor(ABC):
     def _dressed(
         self, what: str, symbol: str | None, frame: pl.DataFrame, request: Request
     ) -> pl.DataFrame:
-        stamps = [
-            pl.lit(self.name).alias("source"),
-            pl.lit(request.now).cast(_INSTANT).alias("fetched_at"),
-        ]
+        stamps = self._stamps(request)
         if symbol is not None:
             stamps.append(pl.lit(symbol).alias("symbol"))
         return contract(f"raw.{what}").conform(frame.with_columns(stamps))
+
+    def _stamps(self, request: Request) -> list[pl.Expr]:
+        return [
+            pl.lit(self.name).alias("source"),
+            pl.lit(request.now).cast(_INSTANT).alias("fetched_at"),
+        ]
+
+
+def _plain(rows: pl.DataFrame, table: TableContract) -> pl.DataFrame:
+    """One symbol's bars with the contract's types. ContractError, so that one symbol fails alone."""
+    schema = table.schema()
+    if unknown := [n for n in rows.columns if n not in schema]:
+        raise ContractError(f"columns {unknown} are not in {table.name}")
+    out = rows.select(pl.col(n).cast(schema[n]) for n in rows.columns)
+    if out["date"].null_count() or out["date"].n_unique() < out.height:
+        raise ContractError("dates are missing or given twice")
+    return out
 
 
 def _guarded(symbol: str, ask: Callable[[str], T]) -> T:
@@ -310,5 +407,5 @@ def _guarded(symbol: str, ask: Callable[[str], T]) -> T:
         raise SourceError(f"the answer has another shape than expected: {what}") from error
 
 
-def _through(last: date | None) -> str | None:
-    return None if last is None else f"bars through {last}"
+def _since(start: date | None) -> str:
+    return "" if start is None else f" from {start} on"
