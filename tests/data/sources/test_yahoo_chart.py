@@ -28,7 +28,7 @@ def everything(day: date, meta: chart.Meta) -> bool:
 
 
 def read(body: Any, symbol: str = "AAA", **more: Any) -> chart.Chart:
-    return chart.read(body, symbol, **({"vintage": TODAY, "over": everything} | more))
+    return chart.read(body, symbol, **({"now": fake.evening(TODAY), "over": everything} | more))
 
 
 def recorded(name: str) -> Any:
@@ -50,6 +50,13 @@ def test_ordinary_days_say_that_nothing_happened() -> None:
     assert set(got["dividend"]) == {0.0}
     assert set(got["basis_vintage"]) == {TODAY}
     assert set(got["currency"]) == {"USD"}
+
+
+def test_the_basis_is_that_of_the_exchanges_day() -> None:
+    """Half past midnight in London: in New York a split of the new day is not in the prices yet."""
+    body = yahoo_chart("AAA", bars(DAYS, range(100, 110)))
+    got = read(body, now=datetime(2024, 3, 2, 0, 30, tzinfo=UTC)).bars
+    assert set(got["basis_vintage"]) == {date(2024, 3, 1)}
 
 
 def test_events_stand_on_their_day_and_prices_stay_as_given() -> None:
@@ -118,9 +125,9 @@ def test_a_split_after_the_last_bar_is_taken_back(ratio: tuple[float, float]) ->
     listing.dividends[DAYS[2]] = 0.8
     ask = Ask("GET", "", {"period1": "0", "period2": "4000000000"}, {})
     given = listing.chart("AAA", ask, fake.morning(DAYS[-1]))
-    got = read(given, over=lambda day, meta: day < DAYS[-1], vintage=DAYS[-1]).bars
+    got = read(given, over=lambda day, meta: day < DAYS[-1], now=fake.morning(DAYS[-1])).bars
     plain = fake.Listing(DAYS[:-1], listing.closes[:-1], dividends=listing.dividends)
-    want = read(plain.chart("AAA", ask, fake.evening(DAYS[-2])), vintage=DAYS[-2]).bars
+    want = read(plain.chart("AAA", ask, fake.evening(DAYS[-2])), now=fake.evening(DAYS[-2])).bars
     assert got["date"].to_list() == DAYS[:-1]
     assert got["close"].to_list() == pytest.approx(want["close"].to_list(), rel=1e-14)
     for name in ("open", "high", "low", "adj_close", "volume", "dividend"):

@@ -112,8 +112,7 @@ class Yahoo(Vendor):
     def bars(self, symbol: str, start: date | None, end: date | None) -> pl.DataFrame:
         """Split-adjusted bars in [start, end] with dividends and split ratios.
 
-        ``basis_vintage`` is the UTC day of the fetch, or of the last bar if a split takes effect
-        after it. Always asked up to now: later splits are needed to know what earlier prices mean.
+        ``basis_vintage`` is the day of the fetch, or of the last bar if a split takes effect after it. Always asked up to now: later splits are needed to know what earlier prices mean.
         UnknownSymbolError where there are no bars at all, SourceError where the range has none.
         """
         now = self._asked.now
@@ -132,7 +131,7 @@ class Yahoo(Vendor):
         read = chart.read(
             body,
             symbol,
-            vintage=now.astimezone(UTC).date(),
+            now=now,
             over=self._over,
             start=start,
             end=end,
@@ -145,9 +144,7 @@ class Yahoo(Vendor):
                 f"{symbol}: Yahoo knows the symbol and has no bars for it. See finance.yahoo.com."
             )
         if not read.received:
-            raise SourceError(
-                f"{symbol}: Yahoo sent no bars from {begin} on; it may be delisted, or Yahoo has a gap"
-            )
+            raise SourceError(f"{symbol}: Yahoo sent no bars from {begin} on")
         return read.bars
 
     def profile(self, symbol: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -80,14 +80,15 @@ def read(
     body: Mapping[str, Any],
     symbol: str,
     *,
-    vintage: date,
+    now: datetime,
     over: Callable[[date, Meta], bool],
     start: date | None = None,
     end: date | None = None,
 ) -> Chart:
     """Bars of ``symbol`` in [start, end] whose session is ``over``.
 
-    vintage: UTC date of the fetch. SourceError where the answer is about something else.
+    now: the instant of the fetch; its date, UTC or at the exchange if that is earlier, is the
+    ``basis_vintage``. SourceError where the answer is about something else.
     """
     results = (body.get("chart") or {}).get("result")
     if not results:
@@ -119,6 +120,7 @@ def read(
             have = cash[place]
             cash[place] = None if amount is None or have is None else have + amount
     data |= {"dividend": cash, "split_ratio": list(ratios)}
+    vintage = min(now.astimezone(UTC).date(), now.astimezone(meta.zone).date())
     if days and pending != 1.0 and 0.0 < pending < math.inf:
         vintage = min(vintage, days[-1])
         for name in (*_PRICES, "dividend"):
