@@ -68,4 +68,4 @@ def build(
     for name, reason in info.missing.items():
         rows.append(("missing", name, f"{name} is not available", None, reason))
     out = contract("meta.catalog")
-    return out.conform(pl.DataFrame(rows, schema=list(out.column_names), orient="row"))
+    return out.conform(pl.DataFrame(rows, schema=out.schema(), orient="row"))
