@@ -7,7 +7,7 @@ PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run ui serve test lint types format bench check-peers docs lock clean
+.PHONY: help setup run ui serve test lint types format bench soak check-peers docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ format: $(READY) ## put the code into its format
 
 bench: $(READY) ## measure speed and memory; writes docs/benchmarks.md
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+soak: $(READY) ## kill ingestion and cleaning 500 times at random instants; ARGS="--kills 50" for fewer
+	@$(BIN)/python tests/support/soak.py $(ARGS)
 
 check-peers: $(READY) ## compare numbers with other libraries, in an environment of its own (.peers)
 	@bash benchmarks/peers/check $(ARGS)
