@@ -34,6 +34,14 @@ FLOAT32 = 2.5e-7
 _VALUES = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
 _BY = ["instrument_id"]
 
+EVENTS = "_events"
+"""Column: the vendor lists splits and dividends for this bar, so adjusted closes are a check only."""
+FACTOR = "_factor"
+"""Column: what turns the given price into the traded one (``corporate_actions``)."""
+RATE = "_fx"
+"""Column: price of one unit of the bar's currency in the base currency (``currency``)."""
+_PAIRED = ("dividend", "split_ratio", FACTOR, RATE)
+
 
 def effective(versions: pl.DataFrame) -> pl.DataFrame:
     """One row per instrument and date, sorted so.
@@ -44,6 +52,10 @@ def effective(versions: pl.DataFrame) -> pl.DataFrame:
     ``prev_first_close, prev_first_volume`` and ``den_volume`` (the bar before as believed, and as
     that fetch has its volume: they differ after a change of basis); and ``restated_at``, the fetch
     of the last correction of the return or bar (null if none).
+
+    Where the versions have the columns ``EVENTS``, ``FACTOR`` and ``RATE``, also ``num_x`` and
+    ``den_x`` for the dividend, the split and both, and ``prev_first_x`` for both. Of a bar with events
+    the close alone tells a change of basis from a correction, and its split is no part of its shape.
     """
     # identities as ordered integers: sorting 3 million texts costs ten times as much
     ids = pl.Enum(versions["instrument_id"].unique().sort())
@@ -81,7 +93,20 @@ def _simple(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("den_close").alias("prev_first_close"),
         pl.col("den_volume").alias("prev_first_volume"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("restated_at"),
+        *_pairs(frame),
     )
+
+
+def _pairs(frame: pl.DataFrame) -> list[pl.Expr]:
+    """``num_, den_`` and ``prev_first_`` of the columns that events and currencies need."""
+    if EVENTS not in frame.columns:
+        return []
+    before = [pl.col(n).shift(1).over(_BY) for n in _PAIRED]
+    return [
+        *(pl.col(n).alias(f"num_{n}") for n in _PAIRED),
+        *(b.alias(f"den_{n}") for b, n in zip(before, _PAIRED, strict=True)),
+        *(b.alias(f"prev_first_{n}") for b, n in zip(before[2:], _PAIRED[2:], strict=True)),
+    ]
 
 
 def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
@@ -90,6 +115,10 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
     stamps = frame[STAMP].dt.timestamp("us").to_numpy()
     value = {n: frame[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in _VALUES}
     price = np.where(np.isnan(value["adj_close"]), value["close"], value["adj_close"])
+    if rich := EVENTS in frame.columns:
+        listed = frame[EVENTS].to_numpy()
+        price = np.where(listed, value["close"], price)
+        value["split_ratio"] = np.where(listed, np.nan, value["split_ratio"])
     n = len(days)
     said = np.full(n, -1)  # row that the vendor said last
     believed = np.full(n, -1)  # row that the bar is taken from
@@ -142,6 +171,13 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
     out = frame[believed.tolist()]
     previous = np.concatenate(([-1], believed[:-1]))
     take = _taker(value)
+    if rich:
+        value |= {n: frame[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in _PAIRED}
+        out = out.with_columns(
+            *(take(f"num_{n}", n, num) for n in _PAIRED),
+            *(take(f"den_{n}", n, den) for n in _PAIRED),
+            *(take(f"prev_first_{n}", n, previous) for n in _PAIRED[2:]),
+        )
     return out.with_columns(
         take("num_close", "close", num),
         take("num_adj", "adj_close", num),

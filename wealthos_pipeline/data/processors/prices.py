@@ -23,10 +23,10 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ContractError
-from wealthos_pipeline.data.processors import quality, quarantine, raw, spikes
+from wealthos_pipeline.data.processors import events, quality, quarantine, raw, spikes
 from wealthos_pipeline.data.processors import rules as registry
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.data.processors.effective import effective
+from wealthos_pipeline.data.processors.effective import RATE, effective
 from wealthos_pipeline.data.processors.instruments import identified
 from wealthos_pipeline.utils.config import CleaningSettings
 
@@ -56,6 +56,10 @@ class Flag(IntFlag):
     RESTATED = 128  # the vendor corrected the bar or its return
     VOLUME_SPIKE = 256  # many times the usual volume
     TERMINAL = 512  # no bar: the return of a delisting, as a person stated it
+    ADJ_MISMATCH = 1024  # the vendor's adjusted closes say another return than its events
+    SPLIT_DOUBT = 2048  # the split that counts is not the list's, or one may be missing
+    UNIT_SWITCH = 4096  # the bar came a hundred times too high or low and was brought back
+    DIVIDEND_REPAIRED = 8192  # the dividend was wrong and was scaled or dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,14 @@ class Cleaned:
     prices, quarantine, adjustments: rows of ``clean.*``; the quarantine is that of all rows handed in.
     earlier: rows of ``clean.prices`` with ``known_from, known_to``: bars that were believed until a
     later bar took them back. They belong into the history.
+    counts: bars by rule, of rules that are not logged bar by bar (``converted``, ``quoted_in_cents``).
     """
 
     prices: pl.DataFrame
     quarantine: pl.DataFrame
     adjustments: pl.DataFrame = field(default_factory=lambda: contract("clean.adjustments").empty())
     earlier: pl.DataFrame = field(default_factory=lambda: contract("clean.prices_history").empty())
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def context_start(start: date | None, calendar: TradingCalendar) -> date | None:
@@ -97,6 +103,8 @@ def clean(
     start: date | None = None,
     cleaning: CleaningSettings | None = None,
     releases: pl.DataFrame | None = None,
+    base: str | None = None,
+    series: pl.DataFrame | None = None,
 ) -> Cleaned:
     """Clean bars from ``start`` on (None: all), and what was rejected among the rows handed in.
 
@@ -104,34 +112,40 @@ def clean(
     instruments: ``clean.instruments``; rows of symbols it does not have are quarantined.
     previous: ``last_rows``: the clean rows before ``start`` to continue from. Required with it.
     cleaning: thresholds, and rules that are switched off. releases: rows of ``raw.releases``.
+    base: currency to convert to, at the rates in ``series`` (``raw.series``); None: as the bars come.
     Rules: ``rules.RULES``. Rows whose fields are all null are no rows. ContractError when the
     raw rows do not reach back to the bar before ``start``.
     """
-    rows = raw_prices.filter(~pl.all_horizontal(pl.col(_FIELDS).is_null()))
+    rows = raw_prices.filter(~_EMPTY)
     named = raw.bar_known_at(identified(rows, instruments), calendar)
     cleaning = cleaning or CleaningSettings()
     off, large = registry.switched_off(cleaning), min(EXTREME, cleaning.spike_growth)
     named = quarantine.released(named, releases)
+    named = events.prepared(
+        named, instruments, calendar, base=base, series=series, stale=cleaning.fx_stale_sessions
+    )
     judged = _judge(named, instruments["symbol"].unique(), now)
     bad = judged.filter(pl.col("rule").is_not_null())
-    good = judged.filter(pl.col("rule").is_null()).drop("rule")
+    good = events.with_factors(judged.filter(pl.col("rule").is_null()).drop("rule"))
     if start is not None and previous is not None:  # before it, what was taken back stays so
         good = _as_stored(good, previous, start)
 
     def built(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         """Bars from ``start`` on with their growth, and what was repaired in them."""
         whole, broken = _repaired(effective(rows), off)
-        bars = quality.marked(whole, cleaning)
+        bars = events.judged(quality.marked(whole, cleaning), off)
         if start is not None:
             bars = bars.filter(pl.col("date") >= start)
-        return _grown(_continued(bars, previous, calendar, start)), broken
+        bars = _grown(_continued(bars, previous, calendar, start))
+        return events.grown(bars, base, off), broken
 
     first, broken = built(good)
     found = spikes.NONE if "spike" in off else spikes.find(first, cleaning)
     if not found.height:
         prices = _finished(_chained(first), instruments, off, large)
-        logged = quarantine.logged(broken, judged, prices, releases)
-        return Cleaned(prices, _quarantine(bad, raw_prices, calendar), logged)
+        logged = quarantine.logged(broken, judged, prices, releases, events.logged(first))
+        rejected = _quarantine(bad, raw_prices, calendar)
+        return Cleaned(prices, rejected, logged, counts=events.counts(first))
     again = good.join(found, on="instrument_id", how="semi", maintain_order="left")
     kept, _ = built(again.join(found, on=spikes.KEY, how="anti", maintain_order="left"))
     bars = spikes.spliced(first, kept, found)
@@ -143,12 +157,19 @@ def clean(
     return Cleaned(
         prices,
         _quarantine(bad, raw_prices, calendar),
-        quarantine.logged(broken, judged, prices, releases),
+        quarantine.logged(broken, judged, prices, releases, events.logged(bars)),
         spikes.history(seen, found),
+        events.counts(bars),
     )
 
 
 _FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
+_EMPTY = (
+    pl.all_horizontal(pl.col(_FIELDS[:6]).is_null())
+    & (pl.col("dividend").fill_null(0.0) == 0)
+    & (pl.col("split_ratio").fill_null(1.0) == 1)
+)
+"""A day without a bar, as vendors with events list it too."""
 
 
 def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFrame:
@@ -159,7 +180,7 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
     nobody = pl.col("instrument_id").is_null()
     sources = frame["source"].unique()
     found = {
-        "renamed_symbol_overlap": nobody & pl.col("renamed"),
+        "renamed_symbol_overlap": nobody & pl.col("renamed").is_not_null(),
         "other_source": nobody & pl.col("symbol").is_in(symbols.implode()) & (len(sources) > 1),
         "unknown_instrument": nobody,
         "not_a_session": pl.col("slot").is_null(),
@@ -168,8 +189,12 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
         "not_finite": close.is_infinite() | adj.is_infinite() | adj.is_nan(),
         "non_positive_price": (close <= 0) | (adj <= 0),
         "bad_split": (split <= 0) | ~split.is_finite(),
-        "bad_dividend": (dividend < 0) | ~dividend.is_finite() | (dividend >= close),
+        "bad_dividend": (dividend < 0)
+        | ~dividend.is_finite()
+        | ((dividend >= close) & split.is_null()),  # with events: judged on its ex-day
     }
+    if RATE in frame.columns:
+        found["no_fx"] = pl.col(RATE).is_null()
     # a date after the run is in the future first of all, whether a session or not
     late = pl.when(pl.col("date") > now.date()).then(pl.lit("future_date"))
     free = {name: pl.col(quarantine.freed(name)).is_null() for name in quarantine.RELEASABLE}
@@ -369,6 +394,7 @@ def _finished(
         Flag.BAD_VOLUME: pl.col("_volume"),
         Flag.RESTATED: pl.col("restated_at").is_not_null(),
         Flag.VOLUME_SPIKE: pl.col("_loud"),
+        **{Flag[name]: when for name, when in events.flags(bars).items()},
     }
     bits = {bit: when for bit, when in bits.items() if str(bit.name).lower() not in off}
     flags = pl.sum_horizontal(

@@ -60,11 +60,13 @@ def logged(
     judged: pl.DataFrame,
     prices: pl.DataFrame,
     releases: pl.DataFrame | None = None,
+    more: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """``clean.adjustments`` of the bars in ``prices``: what ``FIELDS`` were before they were taken
     away, and the rows that a person released.
 
     broken: bars as they were, by rule. judged: rows of ``raw.prices`` with ``freed`` columns.
+    more: further rows without ``known_at`` (``events.logged``).
     """
     parts = [
         rows.select(
@@ -101,6 +103,8 @@ def logged(
                 "detail",
             )
         )
+    if more is not None:
+        parts.append(more)
     return stamped(pl.concat(parts), prices)
 
 

@@ -160,6 +160,66 @@ _ALL = (
         "a row that a rule rejected is used, because somebody who answers for it said so",
         needed=_LOG,
     ),
+    # units, events and currencies
+    Rule(
+        "quoted_in_cents", "repair", "Quoted in hundredths",
+        "the vendor quotes pence, cents or agorot (GBp, GBX, ZAc, ILA): prices and dividends are divided "
+        "by 100 and carry the code of the whole currency; counted, not logged bar by bar",
+        needed="prices of a hundred times the money would be added to others",
+    ),
+    Rule(
+        "converted", "repair", "Another currency",
+        "the bar trades in another currency than source.currency and is converted at the last rate that "
+        "was known with it; local_currency and fx_rate are kept; counted, not logged bar by bar",
+        settings=("fx_stale_sessions",),
+        needed="amounts of different currencies cannot be added",
+    ),
+    Rule(
+        "no_fx", "reject", "No exchange rate",
+        "the bar trades in another currency, and no rate of at most fx_stale_sessions sessions before it "
+        "was known with it (the pair, its inverse, or both against the dollar)",
+        settings=("fx_stale_sessions",),
+        needed="amounts of different currencies cannot be added",
+        final="give the source rates instead (source.fx)",
+    ),
+    Rule(
+        "unit_switch", "repair", "Bar in another unit",
+        "the bar is a hundred times the bar before, or a hundredth of it (within a quarter, in logs), of "
+        "a listing quoted in hundredths or a vendor with events: it is brought back to the unit of the "
+        "bars before, and so are those after it until they come back themselves (flag UNIT_SWITCH)",
+    ),
+    Rule(
+        "bad_dividend_unit", "repair", "Dividend in another unit",
+        "the dividend is a hundred times too large or small, as adjusted closes, the price on the ex-day "
+        "and the unit of quotation show; it is scaled (flag DIVIDEND_REPAIRED)",
+    ),
+    Rule(
+        "phantom_dividend", "repair", "Dividend that was not paid",
+        "neither the price on the ex-day nor a slip of the unit explains the dividend; it is dropped "
+        "(flag DIVIDEND_REPAIRED)",
+    ),
+    Rule(
+        "duplicated_dividend", "repair", "Dividend listed twice",
+        "the same amount went ex at most four sessions before, and the price did not fall again; the "
+        "second one is dropped (flag DIVIDEND_REPAIRED)",
+    ),
+    Rule(
+        "split_not_in_prices", "repair", "Split that prices do not show",
+        "the vendor lists a split, and the traded closes and the return leave another one, or none; the "
+        "one that they leave is used (flag SPLIT_DOUBT)",
+        needed="the list alone would make a return of it",
+    ),
+    Rule(
+        "split_without_event", "repair", "Split that is not listed",
+        "the vendor rescaled older prices without a split in its list: the split that this leaves is "
+        "used. Or the price moved by a plain ratio and older prices were not rescaled: it is believed and "
+        "marked only (flag SPLIT_DOUBT)",
+    ),
+    Rule(
+        "adjusted_close_differs", "flag", "Adjusted closes contradict the events",
+        "the ratio of the vendor's adjusted closes is not the return that its dividends and splits make; "
+        "the events count (flag ADJ_MISMATCH)",
+    ),
     # bars that are kept and marked
     Rule(
         "extreme", "flag", "Large one-bar return",

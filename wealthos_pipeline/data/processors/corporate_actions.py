@@ -1,0 +1,214 @@
+"""Splits: from prices in a vendor's latest basis to traded prices, and what the list is worth.
+
+A vendor with events gives closes that are divided by every split that it knew of when it was asked.
+Row by row this is undone: times the splits after the row that were known at its fetch. A split of
+tomorrow then changes nothing that is stored; it is one number on its day.
+
+The list of splits may be late, wrong or premature, so no return rests on it alone:
+
+- both closes of a return come from one fetch, where they have one basis. There the list cancels
+  out, whatever it says;
+- where they come from two fetches, the list counts, and is checked: a growth that is the ratio of the
+  split or its inverse (within a third, in logs), or that the adjusted closes contradict while they
+  agree with the growth without it, means that the split is in the prices once too often or too seldom;
+- the split on a day is what the traded closes and the return leave for it. Where that is what the
+  list says, the list's number is used; where it is not, the number that fits (``split_not_in_prices``
+  if the list has a split, ``split_without_event`` if it has none).
+
+A move by a plain ratio with no split in the list and no change of basis is believed and marked: it
+may be a crash. When the vendor lists the split or corrects the bars later, that is a correction.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from wealthos_pipeline.data.processors.effective import EVENTS, FACTOR, RATE
+from wealthos_pipeline.data.processors.raw import STAMP
+
+PLAIN = tuple(float(n) for n in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100))
+"""Ratios by which companies split their shares; a move by one of them is suspicious."""
+BAND = 0.03
+"""In logs: how near to a plain ratio a move without an event is marked."""
+SMALL = 1.5
+"""Smaller ratios than this are not told from an ordinary move by the price alone."""
+SLACK = 0.02
+"""What a split may differ from the list's number before the list is taken to be wrong."""
+AGREES = 1e-3
+"""How near the growth of adjusted closes must be to a growth that it confirms."""
+
+_BY = "instrument_id"
+
+
+def with_factors(versions: pl.DataFrame) -> pl.DataFrame:
+    """``versions`` (rows of ``raw.prices`` with ``instrument_id``) with ``EVENTS`` and ``FACTOR``.
+
+    A row's factor: the product of the splits after its date, up to its ``basis_vintage``, in the
+    versions known at its ``fetched_at``; 1 where the prices are as traded, or nothing is known.
+    """
+    split = pl.col("split_ratio")
+    listed = pl.col("basis_vintage").is_not_null() & split.is_not_null()
+    traded = split.is_not_null() & pl.col("dividend").is_not_null()
+    out = versions.with_columns((listed | traded).alias(EVENTS), listed.alias("_listed"))
+    factor = np.ones(out.height)
+    known = _intervals(out)
+    if known.height:
+        rows = (
+            out.with_row_index("_row")
+            .filter("_listed")
+            .select("_row", _BY, "date", STAMP, "basis_vintage")
+            .join(known.select(_BY).unique(), on=_BY, how="semi")
+        )
+        # from the last split back, so that a row's product is that of the row after it times one split
+        for _, step in known.sort("_turn").group_by("_turn", maintain_order=True):
+            hit = rows.join(step, on=_BY, how="inner").filter(
+                (pl.col("_day") > pl.col("date"))
+                & (pl.col("_day") <= pl.col("basis_vintage"))
+                & (pl.col("_from") <= pl.col(STAMP))
+                & (pl.col(STAMP) < pl.col("_to"))
+            )
+            factor[hit["_row"].to_numpy()] *= hit["_ratio"].to_numpy()
+    return out.with_columns(pl.Series(FACTOR, factor)).drop("_listed")
+
+
+def _intervals(rows: pl.DataFrame) -> pl.DataFrame:
+    """``instrument_id, _day, _ratio``, known in ``[_from, _to)``, with ``_turn`` counted by
+    instrument from its last split back."""
+    empty = pl.DataFrame(
+        schema={
+            _BY: pl.String, "_day": pl.Date, "_ratio": pl.Float64, "_turn": pl.UInt32,
+            "_from": pl.Datetime("us", "UTC"), "_to": pl.Datetime("us", "UTC"),
+        }
+    )  # fmt: skip
+    events = rows.filter("_listed")
+    days = events.filter(pl.col("split_ratio") != 1.0).select(_BY, "date").unique()
+    if not days.height:
+        return empty
+    end = pl.lit(_END).cast(pl.Datetime("us", "UTC"))
+    spans = (
+        events.join(days, on=[_BY, "date"], how="semi")
+        .sort(_BY, "date", STAMP)
+        .select(
+            _BY,
+            pl.col("date").alias("_day"),
+            pl.col("split_ratio").alias("_ratio"),
+            pl.col(STAMP).alias("_from"),
+            pl.col(STAMP).shift(-1).over(_BY, "date").fill_null(end).alias("_to"),
+        )
+    )
+    spans = _not_applied(spans, events)
+    spans = spans.filter((pl.col("_ratio") != 1.0) & (pl.col("_from") < pl.col("_to")))
+    spans = spans.sort([_BY, "_day", "_from"], descending=[False, True, False])
+    return spans.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).over(_BY).alias("_turn"))
+
+
+_END = np.datetime64("9999-12-31T00:00:00", "us").item()
+
+
+def _not_applied(spans: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """``spans`` without the fetches whose own prices jump by a split that they list: these prices
+    were not rescaled."""
+    fetched = events.join(
+        spans.select(_BY, pl.col("_from").alias(STAMP)).unique(), on=[_BY, STAMP], how="semi"
+    ).sort(_BY, STAMP, "date")
+    jump = fetched.with_columns(
+        (pl.col("close") / pl.col("close").shift(1).over(_BY, STAMP)).alias("_jump")
+    ).filter(pl.col("split_ratio") != 1.0)
+    size = pl.col("split_ratio").log().abs()
+    missed = jump.filter(
+        (size >= np.log(SMALL))
+        & ((pl.col("_jump") * pl.col("split_ratio")).log().abs() <= size / 3)
+    ).select(
+        _BY, pl.col("date").alias("_day"), pl.col(STAMP).alias("_from"), pl.lit(True).alias("_no")
+    )
+    if not missed.height:
+        return spans
+    # that fetch alone: later ones are judged by their own prices where they give them again
+    return (
+        spans.join(missed, on=[_BY, "_day", "_from"], how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("_no").is_not_null())
+            .then(pl.col("_from") + pl.duration(microseconds=1))
+            .otherwise("_from")
+            .alias("_from")
+        )
+        .drop("_no")
+    )
+
+
+def returns(bars: pl.DataFrame) -> pl.DataFrame:
+    """``bars`` (of ``effective``, with ``EVENTS``) with what events make of each return.
+
+    Adds ``_bridge`` (what joins the basis of the two closes of the return, splits included),
+    ``_price`` (growth of the price that a holder sees, 1 share then against its shares now),
+    ``_fit`` (the split that the traded closes leave, null where the list's number fits), and
+    ``_suspect`` (a plain ratio without an event). Null ``den_close`` gives nulls.
+    """
+    ratio = pl.col("num_split_ratio").fill_null(1.0)
+    bridge = pl.col(f"num_{FACTOR}") * ratio / pl.col(f"den_{FACTOR}")
+    price = pl.col("num_close") / pl.col("den_close") * bridge
+    bars = bars.with_columns(bridge.alias("_bridge"), ratio.alias("_ratio"))
+    vendor = pl.col("num_adj") / pl.col("den_adj")
+    size = pl.col("_ratio").log().abs()
+    moved = pl.col("_price").log()
+    bars = bars.with_columns(price.alias("_price"), vendor.alias("_vendor"))
+    wrong = pl.lit(value=False)
+    better = pl.lit(1.0)
+    for other in (1.0 / pl.col("_ratio"), pl.col("_ratio")):
+        without = pl.col("_price") * other
+        plain = (
+            (size >= np.log(SMALL)) & (without.log().abs() <= size / 3) & (moved.abs() > size / 2)
+        )
+        told = ((pl.col("_vendor") / without - 1).abs() <= AGREES) & (
+            (pl.col("_vendor") / pl.col("_price") - 1).abs() > 10 * AGREES
+        )
+        hit = (pl.col("_ratio") != 1.0) & (plain | told).fill_null(value=False)
+        better = pl.when(hit & ~wrong).then(other).otherwise(better)
+        wrong = wrong | hit
+    bars = bars.with_columns(better.alias("_better")).with_columns(
+        (pl.col("_bridge") * pl.col("_better")).alias("_bridge"),
+        (pl.col("_price") * pl.col("_better")).alias("_price"),
+    )
+    traded = pl.col("close") * pl.col(FACTOR)
+    before = pl.col("prev_first_close") * pl.col(f"prev_first_{FACTOR}")
+    # in the currency of the bar before, where the two differ
+    money = (pl.col(RATE) * pl.col(f"den_{RATE}")) / (
+        pl.col(f"num_{RATE}") * pl.col(f"prev_first_{RATE}")
+    )
+    fits = pl.col("_price") * before / (traded * money)
+    given = ("num_close", "den_close", "prev_first_close", "close")
+    slack = SLACK + 0.005 * pl.sum_horizontal(1 / pl.col(n) for n in given)
+    rescaled = (pl.col("den_close") != pl.col("prev_first_close")) | (pl.col("_ratio") != 1.0)
+    off = (rescaled & ((fits / pl.col("_ratio") - 1).abs() > slack)).fill_null(value=False)
+    events = pl.col(EVENTS)
+    near = pl.any_horizontal(
+        *((pl.col("_price").log().abs() - float(np.log(n))).abs() <= BAND for n in PLAIN)
+    )
+    bars = bars.with_columns(
+        pl.when(events & off).then(fits).alias("_fit"),
+        (events & near & (pl.col("_ratio") == 1.0)).fill_null(value=False).alias("_suspect"),
+    )
+    return bars.with_columns(
+        pl.Series("_fit", _plain(bars["_fit"].to_numpy(), bars.height), dtype=pl.Float64)
+        .fill_nan(None)
+    )  # fmt: skip
+
+
+def _plain(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Each number as the fraction of small whole numbers next to it, where one is near."""
+    out = np.asarray(values, dtype=np.float64).copy()
+    for i in np.flatnonzero(np.isfinite(out)):
+        x = float(out[i])
+        near = (
+            Fraction(x).limit_denominator(20)
+            if x >= 1
+            else 1 / Fraction(1 / x).limit_denominator(20)
+        )
+        if abs(float(near) / x - 1.0) <= 2 * SLACK:
+            out[i] = float(near)
+    assert len(out) == n
+    return out

@@ -1,0 +1,218 @@
+"""Dividends: which are wrong, and whether the vendor's adjusted closes agree with them.
+
+A dividend is judged on its ex-day, from that bar and bars before it alone, against what it claims: on
+the ex-day the price opens lower by the dividend. ``yield_`` is the dividend over the close before,
+``drop`` the fall from that close to the open (the close, where there is no open), ``noise`` the usual
+size of a day's move (1.48 × the median absolute log return of the 20 bars before; 2 % where there are
+fewer than five), ``told`` the yield that the vendor's own adjusted closes contain. In this order:
+
+- the amount of a dividend at most four sessions before, again: ``duplicated_dividend``, unless the
+  price fell for it once more. The second one is dropped;
+- the adjusted closes contain a hundred times the amount, or a hundredth: a slip of the unit,
+  ``bad_dividend_unit``;
+- more than 4 %, while the price fell by less than half of it and misses it by six times the noise:
+  where prices are quoted in hundredths, pounds were taken for pence or the other way round, and a
+  hundredth is used (``bad_dividend_unit``); elsewhere no unit explains it, and it is dropped
+  (``phantom_dividend``);
+- less than 0.1 % where prices are quoted in hundredths, and a hundred times as much would be an
+  ordinary dividend (at most 25 %) that the fall does not contradict: ``bad_dividend_unit``;
+- the adjusted closes contain nothing, and the price misses the fall by four times the noise:
+  ``phantom_dividend``.
+
+What is left is paid. Small genuine dividends are common (a company that pays a third of its profit),
+so nothing is taken for wrong because it is small, save where hundredths are about.
+
+Afterwards the return from events is compared with the ratio of adjusted closes inside one fetch, in
+either of the two ways in which vendors make them (reinvested at the close of the ex-day, or at the
+close before less the dividend). Another value beyond rounding is ``adjusted_close_differs``: the
+events count, and the bar is marked. That is how a dividend without its adjustment shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from wealthos_pipeline.data.processors.effective import EVENTS
+
+BARS = 20
+"""Bars before the ex-day that measure the noise."""
+DAYS = 56
+"""Calendar days in which they must lie."""
+NEAR_DAYS = 28
+"""Calendar days; a return over a longer pause measures nothing."""
+REPEAT_DAYS = 7
+REPEAT_BARS = 4
+LARGE = 0.04
+SMALL = 0.001
+ORDINARY = 0.25
+DIFFERS = 5e-5
+"""Relative difference of two growths that is not rounding."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A dividend on its ex-day; yields and moves are fractions of the close before."""
+
+    yield_: float
+    drop: float
+    noise: float
+    told: float
+    hundredths: bool
+    repeated: bool
+
+
+def verdict(case: Case) -> tuple[float, str]:
+    """Factor of the dividend that counts, and the rule ("" where it stays as it is)."""
+    y, drop, noise = case.yield_, case.drop, case.noise
+    fell = drop >= y / 2
+    missed = (y - drop) / noise
+    if case.repeated and not (fell and y >= 4 * noise):
+        return 0.0, "duplicated_dividend"
+    if y > 0 and np.isfinite(case.told):
+        for scale in (0.01, 100.0):
+            if abs(case.told / (y * scale) - 1.0) <= 0.05:
+                return scale, "bad_dividend_unit"
+    if y > LARGE and not fell and missed >= 6:
+        return (0.01, "bad_dividend_unit") if case.hundredths else (0.0, "phantom_dividend")
+    if case.hundredths and y < SMALL and 100 * y <= ORDINARY and (100 * y - drop) / noise < 4:
+        return 100.0, "bad_dividend_unit"
+    if np.isfinite(case.told) and abs(case.told) <= 0.02 * y and missed >= 4:
+        return 0.0, "phantom_dividend"
+    return 1.0, ""
+
+
+def judged(bars: pl.DataFrame) -> pl.DataFrame:
+    """``bars`` with ``_paid`` (factor of the dividend), ``_paid_rule`` and ``_paid_why``.
+
+    bars: ``corporate_actions.returns``, sorted by instrument and date, with the bars of ``DAYS`` before
+    those that matter.
+    """
+    n = bars.height
+    scale, rules, why = np.ones(n), [""] * n, [""] * n
+    before = pl.col("den_close") / pl.col("_bridge")
+    size = pl.col("num_dividend").fill_null(0.0) / before
+    fall = 1.0 - pl.coalesce("open", "close") / pl.col("close") * pl.col("num_close") / before
+    told = pl.col("_price") * pl.col("den_adj") / pl.col("num_adj")
+    view = bars.select(
+        pl.col("instrument_id").rle_id().alias("name"),
+        pl.col("date").cast(pl.Int32).alias("day"),
+        (pl.col("date") - pl.col("prev_date")).dt.total_days().alias("gap"),
+        pl.col("_price").log().alias("move"),
+        size.alias("size"),
+        fall.alias("fall"),
+        (1.0 - told).alias("told"),
+        pl.col("num_dividend").alias("amount"),
+        pl.col("_bridge").alias("bridge"),
+        pl.col("_minor").alias("minor"),
+        (pl.col(EVENTS) & (pl.col("num_dividend") > 0)).fill_null(value=False).alias("pays"),
+    )
+    pays = np.flatnonzero(view["pays"].to_numpy())
+    if not len(pays):
+        return _with(bars, scale, rules, why)
+    array = {c: view[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in view.columns}
+    for at in pays:
+        if not np.isfinite(array["size"][at]):
+            continue
+        case = _case(array, int(at))
+        scale[at], rules[at] = verdict(case)
+        if rules[at]:
+            told_words = f"{case.told:.3%}" if np.isfinite(case.told) else "nothing"
+            why[at] = (
+                f"dividend of {case.yield_:.3%} of the close before; the price fell {case.drop:.3%} "
+                f"(usual move {case.noise:.3%}); adjusted closes say {told_words}"
+            )
+    return _with(bars, scale, rules, why)
+
+
+def _with(bars: pl.DataFrame, scale: Floats, rules: list[str], why: list[str]) -> pl.DataFrame:
+    return bars.with_columns(
+        pl.Series("_paid", scale, dtype=pl.Float64),
+        pl.Series("_paid_rule", rules, dtype=pl.String),
+        pl.Series("_paid_why", why, dtype=pl.String),
+    )
+
+
+def _case(a: dict[str, Floats], at: int) -> Case:
+    first = at
+    while first > 0 and at - first < BARS and a["name"][first - 1] == a["name"][at]:
+        if a["day"][at] - a["day"][first - 1] > DAYS:
+            break
+        first -= 1
+    moves = a["move"][first:at][a["gap"][first:at] <= NEAR_DAYS]
+    moves = moves[np.isfinite(moves)]
+    noise = 0.02 if len(moves) < 5 else max(0.005, 1.4826 * float(np.median(np.abs(moves))))
+    recent = np.arange(max(first, at - REPEAT_BARS), at)
+    recent = recent[a["day"][at] - a["day"][recent] <= REPEAT_DAYS]
+    same = np.abs(a["amount"][recent] / a["amount"][at] - 1.0) <= 0.005
+    return Case(
+        yield_=float(a["size"][at]),
+        drop=float(a["fall"][at]),
+        noise=noise,
+        told=float(a["told"][at]),
+        hundredths=bool(a["minor"][at] == 1.0),
+        repeated=bool(same.any()),
+    )
+
+
+def differs(bars: pl.DataFrame) -> pl.DataFrame:
+    """``bars`` with ``_differs``: the growth that the adjusted closes say, where it is not that of
+    the events; null where they agree or say nothing.
+
+    bars: with ``_price``, ``_bridge``, ``_paid`` and ``_cash`` (dividend that counts, of the return).
+    """
+    ours = (pl.col("num_close") + pl.col("_cash")) / pl.col("den_close") * pl.col("_bridge")
+    left = 1.0 - pl.col("_cash") * pl.col("_bridge") / pl.col("den_close")
+    other = pl.col("_price") / left
+    vendor = pl.col("num_adj") / pl.col("den_adj")
+    slack = DIFFERS + pl.sum_horizontal(
+        *(_half_digit(n) / pl.col(n) for n in ("num_adj", "den_adj", "num_close", "den_close"))
+    )
+    low, high = pl.min_horizontal(ours, other), pl.max_horizontal(ours, other)
+    off = (vendor < low * (1 - slack)) | (vendor > high * (1 + slack))
+    return bars.with_columns(
+        pl.when((pl.col(EVENTS) & off).fill_null(value=False)).then(vendor).alias("_differs")
+    )
+
+
+def _half_digit(name: str) -> pl.Expr:
+    """Half of the last decimal that a price is rounded to; 0 where it is not."""
+    x = pl.col(name)
+
+    def whole(k: int) -> pl.Expr:
+        scaled = x * 10.0**k
+        return (scaled - scaled.round()).abs() < 1e-6 * pl.max_horizontal(1.0, scaled.abs() * 1e-6)
+
+    return (
+        pl.when(whole(2)).then(5e-3).when(whole(3)).then(5e-4).when(whole(4)).then(5e-5)
+        .when(whole(5)).then(5e-6).when(whole(6)).then(5e-7).otherwise(0.0)
+    )  # fmt: skip
+
+
+def back_adjusted(prices: pl.DataFrame) -> pl.DataFrame:
+    """``instrument_id, date, adj_close``: closes scaled back for splits and dividends after the bar,
+    as charts show them (the last bar as traded; an ex-date takes off dividend over close before).
+
+    prices: ``clean.prices`` of whole histories. A view: never stored, never an input.
+    """
+    rows = prices.select("instrument_id", "date", "close", "dividend", "split_ratio").sort(
+        "instrument_id", "date"
+    )
+    by = "instrument_id"
+    before = pl.col("close").shift(1).over(by) / pl.col("split_ratio")
+    step = (1.0 - pl.col("dividend").fill_null(0.0) / before) / pl.col("split_ratio")
+    later = (
+        step.fill_null(1.0)
+        .shift(-1, fill_value=1.0)
+        .over(by)
+        .reverse()
+        .cum_prod()
+        .reverse()
+        .over(by)
+    )
+    return rows.select(by, "date", (pl.col("close") * later).alias("adj_close"))
