@@ -12,10 +12,13 @@ are not in the data. *Evening* is 19:00 in New York.
                             session of the month after
 any other, monthly          as ``moody_yield``
 any other, daily            close of the session plus lag
-from ``fred``: daily        evening of the next business day of the Federal Reserve
+from ``fred``: daily        evening of the next business day of the Federal Reserve; so is what
+                            ``alpha_vantage`` passes on
 from ``fred``: ``fx``       evening of the first such day of the week after: the H.10 release is
                             weekly
 from ``fred``: monthly      evening of the second such day after the month
+``fx`` of other vendors     the end of the day in UTC, when its last quote has been made
+``fx`` from files           close of the session plus lag
 ==========================  ====================================================================
 
 A day that is no session (bonds trade on some) takes the next session's instant. Series of the
@@ -48,13 +51,15 @@ UNITED_STATES = (
     "ust_par", "vix", "wti", "moody_yield", "risk_free", "credit_spread", "breakeven",
 )  # fmt: skip
 
+QUOTED = ("yahoo", "alpha_vantage", "finnhub")
+"""Vendors whose exchange rate of a day is its last quote."""
+
 
 def assumed_known_at(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
     """``frame`` (``series, frequency, date``, where there is one ``source``) with ``known_at`` by rule."""
     source = (
         frame["source"] if "source" in frame.columns else pl.repeat("", frame.height, eager=True)
     )
-    fred = (source == "fred").to_numpy()
     at, names = frame["date"].to_numpy(), frame["series"].to_numpy()
     monthly = (frame["frequency"] == "month").to_numpy()
     stamp = _by_session(at, names, monthly, calendar)
@@ -62,8 +67,12 @@ def assumed_known_at(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataF
         home = TradingCalendar("XNYS", lag_minutes=int(calendar.lag.total_seconds() // 60))
         american = np.isin(names, UNITED_STATES)
         stamp = np.where(american, _by_session(at, names, monthly, home), stamp)
-    if fred.any():
-        stamp = np.where(fred, _by_fed(at, names == "fx", monthly), stamp)
+    fx = names == "fx"
+    passed_on = (source == "fred").to_numpy() | ((source == "alpha_vantage").to_numpy() & ~fx)
+    if passed_on.any():
+        stamp = np.where(passed_on, _by_fed(at, fx, monthly), stamp)
+    quoted = fx & source.is_in(QUOTED).to_numpy()
+    stamp = np.where(quoted, (at + np.timedelta64(1, "D")).astype("datetime64[us]"), stamp)
     # before the calendar begins: two months are later than any of the rules
     old = at < np.datetime64(EPOCH)
     stamp = np.where(old, (at + np.timedelta64(62, "D")).astype("datetime64[us]"), stamp)

@@ -1,4 +1,4 @@
-"""A user's own files: a price panel, and if wanted sectors, membership, rates and VIX.
+"""A user's own files: a price panel, and if wanted sectors, membership, rates, FX and VIX.
 
 The panel is one file, or a folder of files that arrived one after another (``landing``). The raw
 table tells new bars, corrections and changes of basis apart from one fetch to the next.
@@ -162,6 +162,10 @@ class FilesSource:
             curve, notes = rates.read_par_yields(self.settings.rates)
             failures += notes
             parts.append(_as_series(curve, "ust_par", pl.col("tenor"), "percent").select(order))
+        if self.settings.fx is not None:
+            pairs, notes = rates.read_fx(self.settings.fx)
+            failures += notes
+            parts.append(_as_series(pairs, "fx", pl.col("tenor"), "rate").select(order))
         if self.settings.vix is not None:
             vix = rates.read_vix(self.settings.vix)
             parts.append(_as_series(vix, "vix", pl.lit(""), "index").select(order))

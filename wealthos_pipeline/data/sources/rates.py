@@ -1,12 +1,17 @@
-"""Yield and volatility files: US Treasury par yields in their usual layouts, VIX.
+"""Yield, exchange-rate and volatility files: US Treasury par yields in their usual layouts, VIX.
 
 Par yields: a date column and one column a tenor, percent a year; ``10 Yr``, ``BC_10YEAR``,
 ``DGS10`` and ``10Y`` are one. In ``BC_…`` files a zero stands for a missing value.
+
+Exchange rates: a date column and one column a pair; ``GBPUSD``, ``GBP/USD``, ``gbp_usd`` and
+``GBPUSD=X`` are one, dollars for a pound. FRED's own columns (``DEXUSUK``, ``DEXJPUS``) become
+dollars for one unit, as the source ``fred`` stores them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -17,6 +22,16 @@ from wealthos_pipeline.data.sources import tabular
 
 AGREE = 0.02
 """Percentage points by which two files may differ on the same day."""
+
+FX_AGREE = 0.005
+"""Share by which two files' exchange rates may differ: they are taken at different hours."""
+
+_CODES = """
+AED ARS AUD BRL CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR ISK JPY KRW KWD MXN
+MYR NOK NZD PEN PHP PKR PLN QAR RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR
+"""
+CURRENCIES = frozenset(_CODES.split())
+"""ISO 4217 codes that make a column a pair."""
 
 _TENOR = re.compile(
     r"^(?:bc_|ust_)?(\d+(?:\.\d+)?)[ _]*(m|mo|mos|month|months|y|yr|yrs|year|years)$"
@@ -40,21 +55,73 @@ def read_par_yields(path: Path) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
     Where two files give a day, the one that ends later is used; a difference of more than
     ``AGREE`` is listed. SourceError names every fault of every file.
     """
+    newest, differ = _read_all(path, _read_one, "yields", "rates", "par yields by date")
+    notes = [
+        (f"ust_par {t}", f"{d}: {n} differs from an earlier file by {g:.2f} points; {n} is used")
+        for t, d, n, g, _ in differ.iter_rows()
+        if g > AGREE + 1e-9
+    ]
+    return newest, notes
+
+
+def read_fx(path: Path) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
+    """``tenor, date, value`` (tenor: the pair) from a CSV or a folder of them, and what differs.
+
+    Where two files give a day, the one that ends later is used; a difference of more than
+    ``FX_AGREE`` is listed. SourceError names every fault of every file.
+    """
+    newest, differ = _read_all(
+        path, _read_pairs, "rates", "exchange rates", "exchange rates by date"
+    )
+    notes = [
+        (f"fx {t}", f"{d}: {n} differs from an earlier file by {g / abs(v):.1%}; {n} is used")
+        for t, d, n, g, v in differ.iter_rows()
+        if g > FX_AGREE * abs(v)
+    ]
+    return newest, notes
+
+
+def pair(name: str) -> tuple[str, bool] | None:
+    """``('GBPUSD', False)`` for any spelling of the pair; None for other columns.
+
+    True where the column is quoted the other way round and has to be inverted.
+    """
+    from wealthos_pipeline.data.sources.fred import MARKETS
+
+    market = MARKETS.get(name.strip().upper())
+    if market is not None and market.series == "fx":
+        return market.tenor, market.inverse
+    text = re.sub(r"[\s/_.-]", "", name.strip().upper().removesuffix("=X"))
+    known = len(text) == 6 and text[:3] in CURRENCIES and text[3:] in CURRENCIES
+    return (text, False) if known and text[:3] != text[3:] else None
+
+
+def _read_all(
+    path: Path,
+    read: Callable[[Path, list[str]], pl.DataFrame | None],
+    values: str,
+    title: str,
+    expected: str,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The newest ``tenor, date, value`` of all files, and where two differ: ``tenor, date, file, gap,
+    value``."""
+    if not path.exists():
+        raise SourceError(f"there is no file or folder {path}; expected {expected}")
     paths = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     if not paths:
-        raise SourceError(f"{path} holds no CSV file; expected par yields by date")
+        raise SourceError(f"{path} holds no CSV file; expected {expected}")
     faults: list[str] = []
     files: list[tuple[date, str, pl.DataFrame]] = []
     for file in paths:
-        frame = _read_one(file, faults)
+        frame = read(file, faults)
         if frame is not None and frame.height:
             files.append((frame["date"].max(), file.name, frame))  # type: ignore[arg-type]
     if faults:
         raise SourceError(
-            f"the rates in {path} cannot be used:\n" + "\n".join(f"  - {f}" for f in faults)
+            f"the {title} in {path} cannot be used:\n" + "\n".join(f"  - {f}" for f in faults)
         )
     if not files:
-        raise SourceError(f"{path} holds no yields")
+        raise SourceError(f"{path} holds no {values}")
     files.sort(key=lambda f: f[:2])
     everything = pl.concat(
         [
@@ -63,18 +130,64 @@ def read_par_yields(path: Path) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
         ]
     ).sort("tenor", "date", "_order")
     newest = everything.unique(["tenor", "date"], keep="last", maintain_order=True)
+    before = pl.col("value").shift(1).over("tenor", "date")
     differ = (
-        everything.with_columns(
-            (pl.col("value") - pl.col("value").shift(1).over("tenor", "date")).abs().alias("_gap")
-        )
-        .filter(pl.col("_gap") > AGREE + 1e-9)
+        everything.with_columns((pl.col("value") - before).abs().alias("_gap"))
+        .filter(pl.col("_gap") > 0)
         .sort("date", "tenor")
     )
-    notes = [
-        (f"ust_par {t}", f"{d}: {n} differs from an earlier file by {g:.2f} points; {n} is used")
-        for t, d, n, g in differ.select("tenor", "date", "_file", "_gap").iter_rows()
-    ]
-    return newest.select("tenor", "date", "value").sort("tenor", "date"), notes
+    return (
+        newest.select("tenor", "date", "value").sort("tenor", "date"),
+        differ.select("tenor", "date", "_file", "_gap", "value"),
+    )
+
+
+def _read_pairs(path: Path, faults: list[str]) -> pl.DataFrame | None:
+    try:
+        table = tabular.read(path)
+    except SourceError as error:
+        faults.append(str(error))
+        return None
+    columns, problems = tabular.match(
+        table.frame.columns, {"date": ("day", "observation_date", "time_period")}
+    )
+    pairs = {c: p for c in table.frame.columns if (p := pair(c)) is not None}
+    if "date" not in columns:
+        problems.append("no date column")
+    if not pairs:
+        problems.append(
+            f"no column that is a pair of currencies such as 'GBPUSD'; it has: "
+            f"{', '.join(table.frame.columns)}"
+        )
+    names = [name for name, _ in pairs.values()]
+    problems += [f"two columns mean {n}" for n in sorted({n for n in names if names.count(n) > 1})]
+    if problems:
+        faults += [f"{path.name}: {p}" for p in problems]
+        return None
+    day, fault = tabular.dates(table.frame[columns["date"]], table.first)
+    problems += [fault] if fault else []
+    out = [day.alias("date")]
+    for column, (name, inverse) in pairs.items():
+        values, fault = tabular.numbers(table.frame[column], table.first)
+        problems += [fault] if fault else []
+        bad = (values <= 0).fill_null(value=False)
+        if bad.any():
+            shown = tabular.quoted(table.frame[column], bad, table.first)
+            problems.append(f"column {column!r} has rates that are not positive: {shown}")
+        out.append((1.0 / values if inverse else values).alias(name))
+    if problems:
+        faults += [f"{path.name}: {p}" for p in problems]
+        return None
+    return _long(pl.DataFrame(out))
+
+
+def _long(wide: pl.DataFrame) -> pl.DataFrame:
+    return (
+        wide.drop_nulls("date")
+        .unpivot(index="date", variable_name="tenor", value_name="value")
+        .drop_nulls("value")
+        .unique(["tenor", "date"], keep="last", maintain_order=True)
+    )
 
 
 def _read_one(path: Path, faults: list[str]) -> pl.DataFrame | None:
@@ -109,13 +222,7 @@ def _read_one(path: Path, faults: list[str]) -> pl.DataFrame | None:
     if len({s.name for s in out}) < len(out):
         faults.append(f"{path.name}: two columns mean one tenor")
         return None
-    return (
-        pl.DataFrame(out)
-        .drop_nulls("date")
-        .unpivot(index="date", variable_name="tenor", value_name="value")
-        .drop_nulls("value")
-        .unique(["tenor", "date"], keep="last", maintain_order=True)
-    )
+    return _long(pl.DataFrame(out))
 
 
 def read_vix(path: Path) -> pl.DataFrame:
