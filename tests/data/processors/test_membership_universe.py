@@ -30,7 +30,14 @@ def raw(*rows: tuple[str, date, date | None]) -> pl.DataFrame:
 
 
 def registry(*symbols: str) -> pl.DataFrame:
-    return pl.DataFrame({"symbol": symbols, "instrument_id": [f"XNYS:{s}" for s in symbols]})
+    return pl.DataFrame(
+        {
+            "symbol": symbols,
+            "instrument_id": [f"XNYS:{s}" for s in symbols],
+            "valid_from": date(2000, 1, 3),
+            "valid_to": pl.Series([None] * len(symbols), dtype=pl.Date),
+        }
+    )
 
 
 def test_membership_as_of_keeps_delisted(calendar):

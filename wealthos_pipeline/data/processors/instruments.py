@@ -271,8 +271,8 @@ def identified(frame: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
 
     identified_at: the instant from which it could be told what the symbol means on the date; null
         where the symbol never meant anything else.
-    renamed: no instrument has the symbol on the date, because the one that it belongs to had another
-        symbol then.
+    renamed: where no instrument has the symbol on the date because the one that it belongs to had
+        another symbol then: that instrument.
     """
     by = ["source", "symbol"]
     spans = instruments.select(*by, "instrument_id", "valid_from", "valid_to", "known_at")
@@ -285,7 +285,8 @@ def identified(frame: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
     many = spans.join(dated.unique(), on=by, how="semi")
     if not many.height:
         never = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
-        return out.with_columns(never.alias("identified_at"), pl.lit(False).alias("renamed"))
+        nobody = pl.lit(None, dtype=pl.String)
+        return out.with_columns(never.alias("identified_at"), nobody.alias("renamed"))
     holds = (pl.col("date") >= pl.col("valid_from")) & (
         pl.col("valid_to").is_null() | (pl.col("date") <= pl.col("valid_to"))
     )
@@ -305,18 +306,14 @@ def identified(frame: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
         .join(pairs, on=by, how="inner")
         .join(other, on="instrument_id", how="inner")
         .filter(holds & (pl.col("_other") != pl.col("symbol")))
-        .select("_row")
-        .unique()
-        .with_columns(pl.lit(True).alias("renamed"))
+        .group_by("_row")
+        .agg(pl.col("instrument_id").min().alias("renamed"))
     )
     return (
         out.with_row_index("_row")
         .join(hits, on="_row", how="left", maintain_order="left")
         .join(elsewhere, on="_row", how="left", maintain_order="left")
-        .with_columns(
-            pl.coalesce("instrument_id", "_id").alias("instrument_id"),
-            pl.col("renamed").fill_null(value=False),
-        )
+        .with_columns(pl.coalesce("instrument_id", "_id").alias("instrument_id"))
         .drop("_row", "_id")
     )
 

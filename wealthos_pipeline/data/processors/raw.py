@@ -33,7 +33,8 @@ def new_rows(
     A row is new when its key is, or when a value differs from the key's latest stored version.
     ``fetched_at``, ``known_at`` and the day in ``basis_vintage`` are not values. For bars, the unchanged
     neighbours of a changed bar come along: they tell a correction from a change of basis later
-    (see ``effective``). A bar that was first given before its own day is stored again.
+    (see ``effective``). A bar that was first given before its own day is stored again. A delivery of
+    membership is whole: intervals of its universe that it lacks are stored again as ``withdrawn``.
     """
     fetched = contract.conform(fetched)
     if existing is None or not existing.height:
@@ -59,7 +60,25 @@ def new_rows(
         by = ["source", "symbol"]  # `fetched` is sorted by symbol and date
         keep |= pl.col("_changed").shift(1, fill_value=False).over(by)
         keep |= pl.col("_changed").shift(-1, fill_value=False).over(by)
-    return contract.conform(joined.filter(keep).select(contract.column_names))
+    new = joined.filter(keep).select(contract.column_names)
+    if contract.name == "raw.membership":
+        new = pl.concat([new, _withdrawn(existing, fetched, contract)])
+    return contract.conform(new)
+
+
+def _withdrawn(
+    existing: pl.DataFrame, fetched: pl.DataFrame, contract: TableContract
+) -> pl.DataFrame:
+    """Intervals that ``fetched`` lacks though it gives others of their source and universe."""
+    whose = ["source", "universe"]
+    stamps = fetched.group_by(whose).agg(pl.col(STAMP).max().alias("_at"))
+    standing = latest(existing, contract).filter(~pl.col("withdrawn").fill_null(value=False))
+    return (
+        standing.join(fetched, on=identity(contract), how="anti")
+        .join(stamps, on=whose, how="inner")
+        .with_columns(pl.col("_at").alias(STAMP), pl.lit(True).alias("withdrawn"))
+        .select(contract.column_names)
+    )
 
 
 def latest(frame: pl.DataFrame, contract: TableContract) -> pl.DataFrame:
@@ -118,6 +137,12 @@ def with_known_at(
         from wealthos_pipeline.data.processors.membership import assumed_known_at as entry_known_at
 
         rule = entry_known_at(frame, calendar)
+        # an interval that an earlier delivery should have held, and did not, is a correction
+        whose = ["source", "universe"]
+        stamps = frame.select(*whose, STAMP).unique().sort(*whose, STAMP)
+        before = stamps.with_columns(pl.col(STAMP).shift(1).over(whose).alias("_before"))
+        rule = rule.join(before, on=[*whose, STAMP], how="left", maintain_order="left")
+        first &= pl.col("_before").is_null() | (pl.col("start") > pl.col("_before").dt.date())
     else:  # descriptions are snapshots: the first one stands for the past too
         rule = frame.with_columns(
             pl.lit(datetime.min.replace(tzinfo=UTC) + timedelta(days=1))

@@ -18,12 +18,15 @@ import polars as pl
 
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import StorageError
-from wealthos_pipeline.data.processors.instruments import identify, normalised
+from wealthos_pipeline.data.processors.instruments import identified as held
+from wealthos_pipeline.data.processors.instruments import normalised
 
 KNOWN = "known_at"
 NEW_YORK = "America/New_York"
 OPEN_END = "valid_to"
 """Column of tables of intervals: the last day, null while it lasts."""
+WITHDRAWN = "withdrawn_at"
+"""Column of tables of intervals: when the source took the row back, null while it stands."""
 
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
@@ -56,9 +59,13 @@ def known(frame: Frame, as_of: datetime, key: Sequence[str]) -> Frame:
 
 def as_known(rows: pl.LazyFrame, contract: TableContract, as_of: datetime) -> pl.LazyFrame:
     """Rows of a table with ``known_at`` as they stood at ``as_of``: the last version of each value,
-    and no end of an interval that lay ahead."""
+    and no end of an interval that lay ahead. What was withdrawn later still stood."""
     key = value_key(contract)
     out = rows.filter(pl.col(KNOWN) <= as_of) if key is None else known(rows, as_of, key)
+    if WITHDRAWN in contract.column_names:
+        gone = (pl.col(WITHDRAWN) <= as_of).fill_null(value=False)
+        never = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
+        out = out.filter(~gone).with_columns(never.alias(WITHDRAWN))
     if OPEN_END in contract.column_names:
         past = pl.col(OPEN_END) < as_of.astimezone(UTC).date()
         out = out.with_columns(pl.when(past).then(OPEN_END).alias(OPEN_END))
@@ -113,7 +120,8 @@ def identified(rows: pl.DataFrame, instruments: pl.DataFrame, *days: str) -> pl.
 def _held(rows: pl.DataFrame, instruments: pl.DataFrame, day: str) -> pl.Series:
     """``instrument_id`` of each row on ``day``; null where it is nobody's or in doubt."""
     asked = rows.select("source", "symbol", pl.col(day).alias("date"))
-    own = identify(asked, instruments)["instrument_id"]
+    named = held(asked, instruments)
+    own = named.select(pl.coalesce("instrument_id", "renamed")).to_series()
     described = instruments.select("source", "symbol").unique()
     foreign = asked.with_row_index("_row").join(described, on=["source", "symbol"], how="anti")
     if not foreign.height:
@@ -125,13 +133,13 @@ def _held(rows: pl.DataFrame, instruments: pl.DataFrame, day: str) -> pl.Series:
         .otherwise(pl.col("valid_to").max())
         .alias("valid_to"),
     )
-    held = (pl.col("date") >= pl.col("valid_from")) & (
+    then = (pl.col("date") >= pl.col("valid_from")) & (
         pl.col("valid_to").is_null() | (pl.col("date") <= pl.col("valid_to"))
     )
     hits = (
         foreign.with_columns(normalised(pl.col("symbol")).alias("_name"))
         .join(spans.with_columns(pl.len().over("_name").alias("_holders")), on="_name", how="inner")
-        .filter((pl.col("_holders") == 1) | held)
+        .filter((pl.col("_holders") == 1) | then)
         .group_by("_row")
         .agg(pl.col("_id").min(), pl.len().alias("_hits"))
         .filter(pl.col("_hits") == 1)

@@ -14,6 +14,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError, SourceError
+from wealthos_pipeline.data.processors import membership
 from wealthos_pipeline.data.processors.instruments import normalised
 from wealthos_pipeline.data.sources import landing, rates, tabular
 from wealthos_pipeline.data.sources import panel as panels
@@ -214,11 +215,7 @@ def _read_members(path: Path) -> pl.DataFrame:
         empty = symbol.is_null() | (symbol == "") | start.is_null()
         if empty.any():
             faults.append(f"symbol or start is empty in {empty.sum()} rows")
-        backwards = (end < start).fill_null(value=False)
-        if backwards.any():
-            faults.append(
-                f"the end is before the start: {tabular.quoted(symbol, backwards, first)}"
-            )
+        faults += membership.faults(symbol, start, end.dt.offset_by("-1d"), first)
     if faults:
         raise SourceError(
             f"{path.name} cannot be used as membership:\n" + "\n".join(f"  - {f}" for f in faults)
@@ -226,11 +223,9 @@ def _read_members(path: Path) -> pl.DataFrame:
     out = pl.DataFrame({"symbol": symbol, "start": start, "end": end}).with_columns(
         pl.col("end").dt.offset_by("-1d")
     )
-    # an interval of no day is none; of two with one start the longer holds
+    # an interval of no day is none
     out = out.filter(pl.col("end").is_null() | (pl.col("end") >= pl.col("start")))
-    return out.sort("symbol", "start", "end", nulls_last=True).unique(
-        ["symbol", "start"], keep="last", maintain_order=True
-    )
+    return out.unique(maintain_order=True).sort("symbol", "start")
 
 
 def _beside(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wealthos_pipeline.core.data import TableContract, contract
-from wealthos_pipeline.data.processors import raw
+from wealthos_pipeline.data.processors import membership, raw
 from wealthos_pipeline.data.sources.base import RawFrames, Request, Source
 from wealthos_pipeline.data.sources.combined import or_stored
 
@@ -109,7 +109,8 @@ def gather(
             request = replace(request, since=None)
             fetched = source.fetch(request)
     frames = {name: getattr(fetched, name.removeprefix("raw.")) for name in TABLES}
-    frames["raw.rejected"] = fetched.rejected
+    frames["raw.membership"], refused = membership.judged(fetched.membership)
+    frames["raw.rejected"] = pl.concat([fetched.rejected, refused])
     begin = stored.begin if plans and stored is not None else request.since
     return {
         name: raw.new_rows(_existing(lake, contract(name), frame, begin), frame, contract(name))

@@ -85,11 +85,15 @@ def as_of(contract: TableContract, t: str = "t::TIMESTAMPTZ") -> str | None:
             f"SELECT * EXCLUDE (known_from, known_to) FROM {table(contract.name + '_history')} "
             f"WHERE known_from <= {t} AND {t} < known_to"
         )
-    chosen = "*"
+    anew, stands = [], ""
     if versions.OPEN_END in contract.column_names:
         past = f"{versions.OPEN_END} < ({t} AT TIME ZONE 'UTC')::DATE"
-        chosen = f"* REPLACE (CASE WHEN {past} THEN {versions.OPEN_END} END AS {versions.OPEN_END})"
-    body = f"SELECT {chosen} FROM {table(contract.name)} WHERE known_at <= {t}"
+        anew.append(f"CASE WHEN {past} THEN {versions.OPEN_END} END AS {versions.OPEN_END}")
+    if versions.WITHDRAWN in contract.column_names:
+        stands = f" AND ({versions.WITHDRAWN} IS NULL OR {t} < {versions.WITHDRAWN})"
+        anew.append(f"NULL::TIMESTAMPTZ AS {versions.WITHDRAWN}")
+    chosen = f"* REPLACE ({', '.join(anew)})" if anew else "*"
+    body = f"SELECT {chosen} FROM {table(contract.name)} WHERE known_at <= {t}{stands}"
     key = versions.value_key(contract)
     if key is None:
         return body
@@ -103,7 +107,9 @@ def members(relation: str, day: str = "date", *, universe: str, t: str | None = 
 
     universe, t: SQL expressions. The same rows as ``data.processors.membership.universe``.
     """
-    then = f" AND known_at <= {t}" if t else ""
+    gone = versions.WITHDRAWN
+    then = f" AND known_at <= {t} AND ({gone} IS NULL OR {t} < {gone})" if t else ""
+    then = then or f" AND {gone} IS NULL"
     inside = f"""r.{name(day)} BETWEEN m.valid_from AND coalesce(m.valid_to, DATE '9999-12-31')"""
     return f"""SELECT r.* FROM ({relation}) r SEMI JOIN (
                SELECT instrument_id, valid_from, valid_to FROM clean.membership
@@ -116,6 +122,7 @@ def members(relation: str, day: str = "date", *, universe: str, t: str | None = 
 
 _MEMBERS = """SELECT universe, instrument_id, valid_from FROM clean.membership
            WHERE universe = name AND known_at <= t::TIMESTAMPTZ
+             AND (withdrawn_at IS NULL OR t::TIMESTAMPTZ < withdrawn_at)
              AND valid_from <= (t::TIMESTAMPTZ AT TIME ZONE 'UTC')::DATE
              AND (valid_to IS NULL OR valid_to >= (t::TIMESTAMPTZ AT TIME ZONE 'UTC')::DATE)"""
 
