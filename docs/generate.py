@@ -1,4 +1,4 @@
-"""Writes the generated pages of ``docs/``: tables, factors and the command line.
+"""Writes the generated pages of ``docs/``: tables, factors, the command line and the fault table.
 
 ``make docs`` writes them; ``python docs/generate.py --check`` says which are out of date.
 Everything comes from what the program itself declares: contracts, factors, Typer commands.
@@ -227,6 +227,43 @@ def _parameter(p: click.Parameter) -> tuple[str, str, str] | None:
     return name, f"{default}" if plain else required, getattr(p, "help", "") or ""
 
 
+# --- the fault table -----------------------------------------------------------------------------
+
+REGION = ("<!-- faults -->", "<!-- /faults -->")
+
+
+def fault_table(rows: list[list[str]]) -> str:
+    """The region of ``data.md``: what any vendor's user sees first, then by vendor."""
+    unique = sorted({tuple(r) for r in rows}, key=lambda r: (r[0] != "any", r))
+    head = ("vendor", "fault", "what the user sees", "what was kept")
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in unique]
+    return "\n".join([REGION[0], "", *lines, "", REGION[1]])
+
+
+def data_page() -> str:
+    """``data.md`` with the fault table as the tests see the faults now; runs them."""
+    import json
+    import os
+    import subprocess
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.jsonl"
+        rows.touch()
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-m", "faults", "tests/data/sources"],
+            cwd=DOCS.parent, env={**os.environ, "FAULT_ROWS": str(rows)}, check=False,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemExit(f"the fault table cannot be written:\n{done.stdout[-4000:]}")
+        found = [json.loads(line) for line in rows.read_text("utf-8").splitlines()]
+    text = (DOCS / "data.md").read_text("utf-8")
+    before, _, rest = text.partition(REGION[0])
+    return before + fault_table(found) + rest.partition(REGION[1])[2]
+
+
 # --- writing -------------------------------------------------------------------------------------
 
 
@@ -246,6 +283,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when stale")
     check = parser.parse_args().check
     wanted = pages()
+    if not check:  # the tests themselves check that their rows stand there
+        wanted[DOCS / "data.md"] = data_page()
     changed = stale(wanted)
     for path in changed:
         print(("out of date: " if check else "wrote ") + str(path.relative_to(DOCS.parent)))

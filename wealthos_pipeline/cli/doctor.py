@@ -32,11 +32,16 @@ def doctor(
     from rich.markup import escape
 
     from wealthos_pipeline.cli.output import emit, out, table
-    from wealthos_pipeline.utils.doctor import machine, origins
+    from wealthos_pipeline.utils.doctor import keys, machine, origins
 
     given = options.flags(root)
     settings = options.load(root)
-    checks = [*machine(Path(settings.root)), *_lake(settings)]
+    checks = [
+        *machine(Path(settings.root)),
+        *keys(settings),
+        *_sources(settings),
+        *_lake(settings),
+    ]
     where = origins(given, settings)
     failed = any(c.status == "fail" for c in checks)
     if as_json:
@@ -64,6 +69,42 @@ def doctor(
             dim=[i for i, o in enumerate(where) if o.origin == "default"],
         )
     raise typer.Exit(int(failed))
+
+
+def _sources(settings: Settings) -> list[Check]:
+    """Which sources could be used as the settings are, and whether the chosen one can."""
+    from wealthos_pipeline.core.errors import ConfigError
+    from wealthos_pipeline.data import sources
+    from wealthos_pipeline.utils.doctor import Check
+
+    def usable(name: str) -> str | None:
+        part = settings.source.model_copy(update={"name": name, "also": ()})
+        secret = getattr(settings.keys, name, None)
+        if name in type(settings.keys).model_fields and (
+            secret is None or not secret.get_secret_value()
+        ):
+            return "no key"
+        try:
+            sources.get(settings.model_copy(update={"source": part}))
+        except ConfigError as error:
+            return "no panel" if name == "files" else str(error)
+        return None
+
+    names = sorted(sources.load())
+    why = {name: usable(name) for name in names}
+    ready = [n for n in names if why[n] is None]
+    rest = [f"{n} ({_short(why[n])})" for n in names if why[n] is not None]
+    found = f"ready: {', '.join(ready)}" + (f"; not yet: {', '.join(rest)}" if rest else "")
+    checks = [Check("sources", "ok", found)]
+    try:
+        sources.get(settings)
+    except ConfigError as error:
+        checks.append(Check("source", "fail", str(error)))
+    return checks
+
+
+def _short(reason: str | None) -> str:
+    return "no symbols" if reason and "symbol" in reason else reason or ""
 
 
 def _lake(settings: Settings) -> list[Check]:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def run(
     source: Annotated[
-        str | None, typer.Option("--source", help="sample, files, … (default: sample).")
+        str | None,
+        typer.Option("--source", help="sample, files, yahoo, finnhub, … (default: sample)."),
     ] = None,
     path: Annotated[
         Path | None, typer.Option("--path", help="Your panel of prices: Parquet or CSV.")
@@ -29,6 +30,19 @@ def run(
         Path | None, typer.Option("--rates", help="CSV or folder: date, one column a tenor.")
     ] = None,
     vix: Annotated[Path | None, typer.Option("--vix", help="CSV: date, …, close.")] = None,
+    fx: Annotated[
+        Path | None, typer.Option("--fx", help="CSV: date, one column a pair such as GBPUSD.")
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option("--symbols", help="What a vendor is asked for: AAPL,MSFT.")
+    ] = None,
+    universe: Annotated[
+        Path | None, typer.Option("--universe", help="The same as a CSV with a column symbol.")
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="A source beside it, e.g. treasury; may be repeated."),
+    ] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="First session to use, e.g. 2010-01-04.")
     ] = None,
@@ -67,6 +81,10 @@ def run(
             "membership": _absolute(membership),
             "rates": _absolute(rates),
             "vix": _absolute(vix),
+            "fx": _absolute(fx),
+            "symbols": _words(symbols),
+            "universe": _absolute(universe),
+            "also": _words(*also) if also else None,
         },
         time={"start": day(start, "--start"), "end": day(end, "--end")},
     )
@@ -180,13 +198,18 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.expanduser().resolve()
 
 
+def _words(*texts: str | None) -> list[str] | None:
+    """Words separated by commas or blanks; None where nothing was said."""
+    said = [t for t in texts if t is not None]
+    return [w for t in said for w in t.replace(",", " ").split()] if said else None
+
+
 def _refuse_missing(settings: Settings) -> None:
-    """ConfigError for every input file that is not there, before anything heavy is loaded."""
+    """ConfigError for every input file, key or symbol that is not there, before the graph is loaded."""
     from wealthos_pipeline.core.errors import ConfigError
 
-    named = {
-        n: getattr(settings.source, n) for n in ("path", "sectors", "membership", "rates", "vix")
-    }
+    files = ("path", "sectors", "membership", "rates", "vix", "fx", "universe")
+    named = {n: getattr(settings.source, n) for n in files}
     missing = [f"--{n} {p}" for n, p in named.items() if p is not None and not p.exists()]
     if missing:
         raise ConfigError(f"no such file: {'; '.join(missing)}. Check the path and try again.")
@@ -194,3 +217,19 @@ def _refuse_missing(settings: Settings) -> None:
         raise ConfigError(
             "the source 'files' needs a panel: add --path PANEL (Parquet or CSV, wide or long)."
         )
+    asked = (settings.source.name, *settings.source.also)
+    keyless = [
+        f"{name} (set the environment variable WEALTHOS_KEYS__{name.upper()})"
+        for name in asked
+        if name in type(settings.keys).model_fields and not _key(settings, name)
+    ]
+    if keyless:
+        raise ConfigError(f"no key for {', '.join(keyless)}.")
+    from wealthos_pipeline.data import sources
+
+    sources.get(settings)  # ConfigError: unknown names, a vendor without symbols
+
+
+def _key(settings: Settings, name: str) -> bool:
+    found = getattr(settings.keys, name)
+    return found is not None and bool(found.get_secret_value())

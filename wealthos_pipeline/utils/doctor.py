@@ -52,7 +52,7 @@ def machine(root: Path) -> list[Check]:
         disk(root),
         writable(root),
         memory(),
-        Check("network", "ok", "not needed by the sources sample and files"),
+        Check("network", "ok", "needed by vendors only, not by the sources sample and files"),
         Check("browser", "ok", "not needed: charts are drawn without one"),
     ]
 
@@ -127,6 +127,22 @@ def memory() -> Check:
     if total < 4e9:
         return Check("memory", "warn", found, "the sample needs 1.5 GB, 600 stocks need 6 GB")
     return Check("memory", "ok", found)
+
+
+def keys(settings: Settings) -> list[Check]:
+    """Which vendors' keys are set; never their values, nor how long they are."""
+    used = (settings.source.name, *settings.source.also)
+    out = []
+    for name in type(settings.keys).model_fields:
+        secret: SecretStr | None = getattr(settings.keys, name)
+        variable = f"WEALTHOS_KEYS__{name.upper()}"
+        if secret is not None and secret.get_secret_value():
+            out.append(Check(f"key {name}", "ok", f"{MASK} ({variable})"))
+        elif name in used:
+            out.append(Check(f"key {name}", "fail", "not set", f"set {variable}"))
+        else:
+            out.append(Check(f"key {name}", "ok", f"not set; {variable} would be read"))
+    return out
 
 
 def origins(flags: Mapping[str, Any], settings: Settings) -> list[Origin]:

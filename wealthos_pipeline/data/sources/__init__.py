@@ -73,9 +73,12 @@ def get(settings: Settings) -> Source:
         return factories[name](part, settings.fetch, settings.keys)
 
     primary = make(settings.source.name)
-    if not settings.source.also:
-        return primary
-    return Combined(primary, [make(name) for name in settings.source.also])
+    others = [make(name) for name in settings.source.also]
+    if settings.source.fx is not None and settings.source.name != "files":  # it reads its own
+        from wealthos_pipeline.data.sources.rates_of_exchange import RatesOfExchange
+
+        others.append(RatesOfExchange(settings.source.fx))
+    return Combined(primary, others) if others else primary
 
 
 def _sample(source: SourceSettings, fetch: FetchSettings, keys: KeySettings) -> Source:
