@@ -54,16 +54,14 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
     session, time = work.session, work.settings.time
     anew = _anew(work)
     plans = getattr(session.source, "plans", False)
-    stored = None
-    if plans:
-        stored = ingestion.Stored(
-            session.lake,
-            session.calendar,
-            session.source.name,
-            now=session.now,
-            overlap=work.settings.fetch.overlap_sessions,
-            symbols=getattr(session.source, "symbols", ()),
-        )
+    stored = ingestion.Stored(
+        session.lake,
+        session.calendar,
+        session.source.name,
+        now=session.now,
+        overlap=work.settings.fetch.overlap_sessions,
+        symbols=getattr(session.source, "symbols", ()),
+    )
     previous = session.run.previous
     request = Request(
         start=time.start,

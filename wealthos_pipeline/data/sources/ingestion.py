@@ -97,11 +97,13 @@ def gather(
 ) -> dict[str, pl.DataFrame]:
     """Rows to append by table: those of ``TABLES`` that differ, ``raw.rejected``, ``meta.failures``.
 
-    stored: for sources that plan by themselves. SourceError when nothing usable can be had.
+    stored: for those that plan by themselves: the source, or others joined in beside files.
+    SourceError when nothing usable can be had.
     """
     plans = getattr(source, "plans", False)
+    request = replace(request, stored=stored)
     if plans:
-        request = replace(request, since=None, stored=stored)
+        request = replace(request, since=None)
         fetched = or_stored(source, request)
     else:
         fetched = source.fetch(request)
