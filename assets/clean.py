@@ -91,7 +91,8 @@ def _cleaning(settings: Settings) -> tuple[object, ...]:
     from wealthos_pipeline.data.processors import rules
 
     rules.switched_off(settings.cleaning)
-    return *_clock(settings), settings.cleaning.model_dump(mode="json")
+    cleaning = settings.cleaning.model_dump(mode="json")
+    return *_clock(settings), settings.source.currency, cleaning
 
 
 def _reach(settings: Settings) -> int:
@@ -122,6 +123,7 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
 
     lake = work.session.lake
     calendar, now = work.session.calendar, work.session.now
+    series = lake.read("raw.series")
     cleaned = room.clean(
         lake.read("raw.prices", start=room.context_start(work.start, calendar)),
         lake.read("clean.instruments"),
@@ -131,10 +133,12 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
         start=work.start,
         cleaning=work.settings.cleaning,
         releases=lake.read("raw.releases"),
+        base=work.settings.source.currency,
+        series=series,
     )
     parts = [
         cleaned.quarantine,
-        series_room.rejected(lake.read("raw.series"), calendar, now=now),
+        series_room.rejected(series, calendar, now=now),
         lake.read("raw.rejected"),
     ]
     if work.start is not None:
@@ -144,6 +148,8 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     counts = quarantine.counts(cleaned.prices, rejected, cleaned.adjustments)
     for words, by_rule in counts.items():
         work.note("clean.prices", words, by_rule)
+    if cleaned.counts:
+        work.note("clean.prices", "bars brought to another unit", cleaned.counts)
     return {
         "clean.prices": cleaned.prices,
         "clean.quarantine": rejected,
