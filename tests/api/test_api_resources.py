@@ -132,7 +132,7 @@ def test_the_description_names_every_path_and_the_problem_documents(client: Clie
     body = client.get("/openapi.json").json()
     paths = {
         "/livez", "/readyz", "/v1/catalog", "/v1/factors", "/v1/factors/{name}", "/v1/portfolio",
-        "/v1/portfolio/{mandate}", "/v1/portfolio/{mandate}/nav", "/v1/reports/latest",
+        "/v1/data/{table}", "/v1/portfolio/{mandate}", "/v1/portfolio/{mandate}/nav", "/v1/reports/latest",
         "/v1/reports/charts/{name}",
     }  # fmt: skip
     assert set(body["paths"]) == paths

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from wealthos_pipeline.api import problems
 from wealthos_pipeline.api.middleware import LoopbackOnly, SecurityHeaders
 from wealthos_pipeline.api.models import Problem
-from wealthos_pipeline.api.routes import catalog, factors, health, portfolio, reports
+from wealthos_pipeline.api.routes import catalog, data, factors, health, portfolio, reports
 from wealthos_pipeline.api.store import Store
 from wealthos_pipeline.utils.config import Settings
 
@@ -20,7 +20,7 @@ _DESCRIPTION = """\
 Research results of WealthOS Pipeline, read from the last published run.
 
 Every answer names its run in `X-Run-Id` and carries an `ETag`; ask again with `If-None-Match` and
-get 304 until a newer run is published. Long lists come in pages: follow `next_cursor`. Errors are
+get 304 until a newer run is published. `as_of` asks for what could have been known at an instant. Long lists come in pages: follow `next_cursor`. Errors are
 `application/problem+json` (RFC 9457) and say what to do next. Returns are simple and decimal,
 weights are fractions of net asset value, instants are UTC.
 """
@@ -46,8 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.store = store
     app.state.settings = settings
-    for router in (health.router, catalog.router, factors.router, portfolio.router, reports.router):
-        app.include_router(router)
+    for part in (health, catalog, data, factors, portfolio, reports):
+        app.include_router(part.router)
     problems.install(app)
     _describe_problems(app)
     app.add_middleware(LoopbackOnly)

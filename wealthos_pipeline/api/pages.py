@@ -67,16 +67,17 @@ def page(
     ``types`` are the SQL types of the key's columns; ``sql`` and ``key`` are ours, never a caller's.
     """
     values: list[object] = list(parameters)
+    named = ", ".join('"' + k.replace('"', '""') + '"' for k in key)
     after = ""
     if cursor is not None:
         values += decode(cursor, reader.run.run_id, len(key))
         marks = ", ".join(f"CAST(? AS {t})" for t in types)
-        after = f"WHERE ({', '.join(key)}) > ({marks})"
+        after = f"WHERE ({named}) > ({marks})"
     values.append(limit + 1)
     import duckdb
 
     try:
-        rows = reader.rows(f"FROM ({sql}) {after} ORDER BY {', '.join(key)} LIMIT ?", values)
+        rows = reader.rows(f"FROM ({sql}) {after} ORDER BY {named} LIMIT ?", values)
     except duckdb.ConversionException:
         raise _forged() from None
     if len(rows) <= limit:

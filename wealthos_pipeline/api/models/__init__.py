@@ -1,6 +1,7 @@
 """What the service answers with."""
 
 from wealthos_pipeline.api.models.catalog import CatalogEntry, CatalogPage
+from wealthos_pipeline.api.models.data import DataColumn, DataPage
 from wealthos_pipeline.api.models.factors import (
     FactorEntry,
     FactorPage,
@@ -26,6 +27,8 @@ __all__ = [
     "Alive",
     "CatalogEntry",
     "CatalogPage",
+    "DataColumn",
+    "DataPage",
     "FactorEntry",
     "FactorPage",
     "FactorPerformance",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from wealthos_pipeline.api.access import Published
+from wealthos_pipeline.api.asof import refused
 from wealthos_pipeline.api.models import CatalogEntry, CatalogPage
 from wealthos_pipeline.api.pages import Cursor, Limit, page
 from wealthos_pipeline.api.problems import unknown
@@ -14,7 +15,14 @@ from wealthos_pipeline.api.problems import unknown
 router = APIRouter(prefix="/v1", tags=["catalog"])
 
 
-@router.get("/catalog", summary="Tables, columns, factors, models, sources and biases")
+_NOW = refused("the catalog describes the published run. Rows of a past instant: /v1/data/{table}.")
+
+
+@router.get(
+    "/catalog",
+    summary="Tables, columns, factors, models, sources and biases",
+    dependencies=[Depends(_NOW)],
+)
 def catalog(
     published: Published,
     kind: Annotated[str | None, Query(description="one kind only")] = None,

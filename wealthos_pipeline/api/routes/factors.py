@@ -6,9 +6,10 @@ from collections import defaultdict
 from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from wealthos_pipeline.api.access import Published
+from wealthos_pipeline.api.asof import AsOf, instant, last_session, refused
 from wealthos_pipeline.api.models import (
     FactorEntry,
     FactorPage,
@@ -25,7 +26,12 @@ router = APIRouter(prefix="/v1", tags=["factors"])
 NOT_FAMILIES = ("performance", "summary", "values", "values_recent")
 
 
-@router.get("/factors", summary="Every factor and how it did")
+_SUMMED = refused(
+    "the performance sums up all dates. By date, with as_of: /v1/data/factors.performance."
+)
+
+
+@router.get("/factors", summary="Every factor and how it did", dependencies=[Depends(_SUMMED)])
 def factors(published: Published, limit: Limit = 1000, cursor: Cursor = None) -> FactorPage:
     """Factors by name with their definition in words and their performance."""
     rows, following = page(
@@ -63,14 +69,19 @@ def factor_values(
     start: Annotated[date | None, Query(description="first session")] = None,
     end: Annotated[date | None, Query(description="last session")] = None,
     symbol: Annotated[str | None, Query(description="one symbol only")] = None,
+    as_of: AsOf = None,
     limit: Limit = 1000,
     cursor: Cursor = None,
 ) -> FactorValuePage:
-    """Values by date and instrument, null where they cannot be computed."""
+    """Values by date and instrument, null where they cannot be computed.
+
+    With `as_of`: today's values for the sessions known then. A bar that was corrected since is in them.
+    """
+    known = last_session(published, instant(as_of))
     where = _tables(published)
     if name not in where:
-        known = published.column("SELECT name FROM meta.catalog WHERE kind = 'factor'")
-        raise unknown("factor", name, [*where, *known], "/v1/factors")
+        listed = published.column("SELECT name FROM meta.catalog WHERE kind = 'factor'")
+        raise unknown("factor", name, [*where, *listed], "/v1/factors")
     if symbol is not None:
         symbols = published.column("SELECT DISTINCT symbol FROM clean.instruments")
         if symbol not in symbols:
@@ -86,9 +97,10 @@ def factor_values(
             FROM clean.instruments GROUP BY instrument_id
         ) i USING (instrument_id)
         WHERE v.date >= coalesce(?, DATE '0001-01-01') AND v.date <= coalesce(?, DATE '9999-12-31')
+          AND v.date <= coalesce(?, DATE '9999-12-31')
           AND (CAST(? AS VARCHAR) IS NULL OR i.symbol = ?)
         """,
-        [start, end, symbol, symbol],
+        [start, end, known, symbol, symbol],
         key=("date", "instrument_id"),
         types=("DATE", "VARCHAR"),
         limit=limit,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from wealthos_pipeline.api.access import Published
+from wealthos_pipeline.api.asof import AsOf, instant, last_session, refused
 from wealthos_pipeline.api.models import (
     MandateEntry,
     MandatePage,
@@ -21,7 +22,7 @@ from wealthos_pipeline.api.models import (
 )
 from wealthos_pipeline.api.models.portfolio import RunKind
 from wealthos_pipeline.api.pages import Cursor, Limit, page
-from wealthos_pipeline.api.problems import unknown
+from wealthos_pipeline.api.problems import ProblemError, unknown
 from wealthos_pipeline.api.store import Reader
 
 router = APIRouter(prefix="/v1", tags=["portfolio"])
@@ -33,7 +34,10 @@ _SYMBOL = (
 )
 
 
-@router.get("/portfolio", summary="Every mandate")
+_LIST = refused("the list is of the published run. One mandate takes it: /v1/portfolio/{mandate}.")
+
+
+@router.get("/portfolio", summary="Every mandate", dependencies=[Depends(_LIST)])
 def mandates(published: Published, limit: Limit = 1000, cursor: Cursor = None) -> MandatePage:
     """Mandates by name with the state of their last live decision."""
     rows, following = page(
@@ -61,20 +65,27 @@ def mandates(published: Published, limit: Limit = 1000, cursor: Cursor = None) -
 
 
 @router.get("/portfolio/{mandate}", summary="A mandate as of its last decision")
-def portfolio(mandate: str, published: Published, kind: Kind = "live") -> Portfolio:
+def portfolio(
+    mandate: str, published: Published, kind: Kind = "live", as_of: AsOf = None
+) -> Portfolio:
     """Net asset value, targets, proposed trades and risk.
 
     A live mandate has no net asset value of its own before it has a record; ``nav`` is then null.
+    With `as_of`: the last decision of a session known then. Of live decisions the latest is kept here;
+    what was issued before is in /v1/data/record.issued.
     """
     _known(published, mandate)
-    of = [mandate, kind]
+    last = last_session(published, instant(as_of))
+    of: list[object] = [mandate, kind, last or date.max]
+    _decided(published, mandate, kind, last)
     targets = published.rows(
         f"""
         SELECT t.instrument_id, symbol, weight_before, weight, weight_benchmark, alpha, volatility,
                risk_contribution
         FROM portfolio.targets t LEFT JOIN {_SYMBOL} i USING (instrument_id)
-        WHERE mandate = ? AND run_kind = ?
-          AND date = (SELECT max(date) FROM portfolio.solves WHERE mandate = ? AND run_kind = ?)
+        WHERE mandate = ? AND run_kind = ? AND date <= ?
+          AND date = (SELECT max(date) FROM portfolio.solves
+                      WHERE mandate = ? AND run_kind = ? AND date <= ?)
         ORDER BY weight DESC, instrument_id
         """,
         of + of,
@@ -83,8 +94,9 @@ def portfolio(mandate: str, published: Published, kind: Kind = "live") -> Portfo
         f"""
         SELECT t.instrument_id, symbol, side, weight_before, weight, value, units, cost, reason
         FROM portfolio.trades t LEFT JOIN {_SYMBOL} i USING (instrument_id)
-        WHERE mandate = ? AND run_kind = ?
-          AND date = (SELECT max(date) FROM portfolio.solves WHERE mandate = ? AND run_kind = ?)
+        WHERE mandate = ? AND run_kind = ? AND date <= ?
+          AND date = (SELECT max(date) FROM portfolio.solves
+                      WHERE mandate = ? AND run_kind = ? AND date <= ?)
         ORDER BY abs(value) DESC, instrument_id
         """,
         of + of,
@@ -110,6 +122,7 @@ def nav_series(
     mandate: str,
     published: Published,
     kind: Kind = "backtest",
+    as_of: AsOf = None,
     start: Annotated[date | None, Query(description="first session")] = None,
     end: Annotated[date | None, Query(description="last session")] = None,
     limit: Limit = 1000,
@@ -117,14 +130,16 @@ def nav_series(
 ) -> NavPage:
     """The series in order of date."""
     _known(published, mandate)
+    known = last_session(published, instant(as_of))
     rows, following = page(
         published,
         f"""
         SELECT {", ".join(NavPoint.model_fields)} FROM portfolio.nav
         WHERE mandate = ? AND run_kind = ?
           AND date >= coalesce(?, DATE '0001-01-01') AND date <= coalesce(?, DATE '9999-12-31')
+          AND date <= coalesce(?, DATE '9999-12-31')
         """,
-        [mandate, kind, start, end],
+        [mandate, kind, start, end, known],
         key=("date",),
         types=("DATE",),
         limit=limit,
@@ -147,12 +162,29 @@ def _known(reader: Reader, mandate: str) -> None:
         raise unknown("mandate", mandate, names, "/v1/portfolio")
 
 
+def _decided(reader: Reader, mandate: str, kind: RunKind, last: date | None) -> None:
+    """404 in words where live decisions of the time are not kept here."""
+    if last is None or kind != "live":
+        return
+    of = [mandate, kind]
+    asked = "SELECT min(date) FROM portfolio.solves WHERE mandate = ? AND run_kind = ?"
+    (first,) = reader.column(asked, of)
+    if first is not None and first > last:
+        raise ProblemError(
+            404,
+            "No such decision",
+            f"of the live decisions of {mandate!r} the latest is kept here, of {first}. What was "
+            f"issued by {last} is in /v1/data/record.issued?end={last}; kind=backtest has all dates.",
+            kind="urn:wealthos:problem:no-decision",
+        )
+
+
 def _last(
-    reader: Reader, table: str, columns: tuple[str, ...], of: list[str]
+    reader: Reader, table: str, columns: tuple[str, ...], of: list[object]
 ) -> dict[str, Any] | None:
     rows = reader.rows(
         f"SELECT {', '.join(columns)} FROM {table} WHERE mandate = ? AND run_kind = ? "
-        "ORDER BY date DESC LIMIT 1",
+        "AND date <= ? ORDER BY date DESC LIMIT 1",
         of,
     )
     return rows[0] if rows else None

@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import HTMLResponse, Response
 
 from wealthos_pipeline.api.access import matches
+from wealthos_pipeline.api.asof import refused
 from wealthos_pipeline.api.problems import ProblemError, unknown
 from wealthos_pipeline.api.store import RunInfo, Store
 from wealthos_pipeline.utils.places import latest_report
@@ -22,8 +23,14 @@ PAGE_POLICY = (
 """The report is styled inline and carries its own pictures; it runs no scripts."""
 
 
+_NOW = refused("this is the latest page. `wealthos report --as-of DAY` makes one of the past.")
+
+
 @router.get(
-    "/reports/latest", response_class=HTMLResponse, summary="The report of the published run"
+    "/reports/latest",
+    response_class=HTMLResponse,
+    summary="The report of the published run",
+    dependencies=[Depends(_NOW)],
 )
 def latest(request: Request, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """The page as it was written, in HTML."""
