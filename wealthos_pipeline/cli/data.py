@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wealthos_pipeline.cli import options
+from wealthos_pipeline.cli.quarantine import quarantine
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,45 +85,7 @@ def _extent(run: Published, name: str) -> dict[str, Any]:
     }
 
 
-@group.command()
-def quarantine(
-    rule: Annotated[str | None, typer.Option("--rule", help="One rule only.")] = None,
-    symbol: Annotated[str | None, typer.Option("--symbol", help="One symbol only.")] = None,
-    limit: options.Limit = 20,
-    root: options.Root = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Show the raw rows that a rule rejected. The raw rows themselves are untouched."""
-    import polars as pl
-
-    from wealthos_pipeline.cli.lookup import find
-    from wealthos_pipeline.cli.output import emit, frame, note
-    from wealthos_pipeline.cli.published import open_last
-
-    rows = open_last(options.load(root)).read("clean.quarantine")
-    if rule is not None:
-        known = rows["rule"].unique().to_list()
-        rows = rows.filter(pl.col("rule") == find("rule", rule, known, "wealthos data quarantine"))
-    if symbol is not None:
-        known = rows["symbol"].unique().to_list()
-        wanted = find("symbol", symbol, known, "wealthos data quarantine")
-        rows = rows.filter(pl.col("symbol") == wanted)
-    rows = rows.sort("date", "table", "symbol", "rule", descending=[True, False, False, False])
-    if as_json:
-        emit(rows.head(limit).to_dicts())
-        return
-    if not rows.height:
-        note("nothing is in quarantine")
-        return
-    by_rule = rows.group_by("table", "rule").agg(
-        pl.len().alias("rows"),
-        pl.col("symbol").n_unique().alias("symbols"),
-        pl.col("date").min().alias("first"),
-        pl.col("date").max().alias("last"),
-    )
-    frame(by_rule.sort("table", "rule"), title="By rule")
-    shown = rows.head(limit).select("date", "table", "symbol", "rule", "detail")
-    frame(shown, title=f"Newest {shown.height} of {rows.height:,}")
+group.command()(quarantine)
 
 
 @group.command()

@@ -120,6 +120,8 @@ def clean(
     named = raw.bar_known_at(identified(rows, instruments), calendar)
     cleaning = cleaning or CleaningSettings()
     off, large = registry.switched_off(cleaning), min(EXTREME, cleaning.spike_growth)
+    if releases is not None:
+        releases = releases.filter(pl.col("fetched_at") <= now)
     named = quarantine.released(named, releases)
     named = events.prepared(
         named, instruments, calendar, base=base, series=series, stale=cleaning.fx_stale_sessions

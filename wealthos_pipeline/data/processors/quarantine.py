@@ -7,11 +7,13 @@ releases a row that a rule rejected (``raw.releases``); it is used from that ins
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime
 
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.data.processors.rules import RULES
+from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.data.processors.rules import RULES, releasable
 
 RELEASABLE = tuple(r.name for r in RULES.values() if r.kind == "reject" and not r.final)
 """Rules whose rows a person may release."""
@@ -145,3 +147,81 @@ def counts(
         "values repaired": by_rule(adjustments),
         "bars flagged": {name: n for name, n in bits.items() if n},
     }
+
+
+def release(
+    quarantined: pl.DataFrame,
+    releases: pl.DataFrame,
+    *,
+    symbol: str,
+    day: date,
+    rule: str,
+    owner: str,
+    reason: str,
+    now: datetime,
+) -> pl.DataFrame:
+    """Rows to append to ``raw.releases`` so that the rows of ``symbol`` on ``day`` that ``rule``
+    rejected are used from the next run on.
+
+    quarantined: ``clean.quarantine``. releases: ``raw.releases``. ConfigError when the rule's rows
+    cannot be released, when there is no such row, and without an owner and a reason.
+    """
+    releasable(rule)
+    mine = quarantined.filter((pl.col("symbol") == symbol) & (pl.col("date") == day))
+    found = mine.filter((pl.col("rule") == rule) & (pl.col("table") == "raw.prices"))
+    if not found.height:
+        others = ", ".join(mine["rule"].unique().sort()) or "nothing"
+        waits = _last_words(releases, symbol, day, rule).filter("released").height
+        raise ConfigError(
+            f"rule {rule!r} rejected no row of {symbol} on {day}; in quarantine for that day: "
+            f"{others}."
+            + (" It was released already; the next run uses it." if waits else "")
+            + f" `wealthos data quarantine --symbol {symbol}` lists them."
+        )
+    return _word(found, owner, reason, now, released=True)
+
+
+def take_back(
+    releases: pl.DataFrame,
+    *,
+    symbol: str,
+    day: date,
+    rule: str,
+    owner: str,
+    reason: str,
+    now: datetime,
+) -> pl.DataFrame:
+    """Rows to append to ``raw.releases`` so that a release stands no more. ConfigError if none does."""
+    found = _last_words(releases, symbol, day, rule).filter("released")
+    if not found.height:
+        said = releases.filter("released").select("symbol", "date", "rule").unique().sort(pl.all())
+        known = ", ".join(f"{s} {d} {r}" for s, d, r in said.head(5).iter_rows()) or "none"
+        raise ConfigError(
+            f"no release of {symbol} on {day} from rule {rule!r} stands; releases so far: {known}"
+        )
+    return _word(found, owner, reason, now, released=False)
+
+
+def _last_words(releases: pl.DataFrame, symbol: str, day: date, rule: str) -> pl.DataFrame:
+    mine = (pl.col("symbol") == symbol) & (pl.col("date") == day) & (pl.col("rule") == rule)
+    key = ["table", "source", "symbol", "date", "rule"]
+    return releases.filter(mine).sort(*key, "fetched_at").unique(key, keep="last")
+
+
+def _word(
+    rows: pl.DataFrame, owner: str, reason: str, now: datetime, *, released: bool
+) -> pl.DataFrame:
+    lacking = [n for n, v in (("--owner", owner), ("--reason", reason)) if not v.strip()]
+    if lacking:
+        raise ConfigError(f"who answers for it, and why? Missing: {' and '.join(lacking)}")
+    key = ["table", "source", "symbol", "date", "rule"]
+    return contract("raw.releases").conform(
+        rows.select(key)
+        .unique()
+        .with_columns(
+            pl.lit(now).cast(pl.Datetime("us", "UTC")).alias("fetched_at"),
+            pl.lit(owner.strip()).alias("owner"),
+            pl.lit(reason.strip()).alias("reason"),
+            pl.lit(released).alias("released"),
+        )
+    )
