@@ -82,8 +82,8 @@ SIGNED = {("portfolio.trades", "units"), ("clean.holdings", "units")}
 WORDS: dict[str, tuple[str, ...]] = {
     "asset_class": ("equity", "fixed_income", "cross_asset"),
     "basis": ("assumed", "observed"),
-    "frequency": ("day", "month"),
-    "unit": ("percent", "index", "usd", "decimal"),
+    "frequency": ("day", "week", "month", "quarter", "year"),
+    "unit": ("percent", "index", "usd", "rate", "persons", "decimal"),
     "run_kind": ("live", "backtest", "research"),
     "side": ("buy", "sell"),
     "severity": ("info", "warning", "critical"),
