@@ -155,7 +155,7 @@ FUNDAMENTALS = {
 
 
 class DailyLimitError(NotAskedError, AccessError):
-    """The day's requests are used up; nothing more is asked. ``words`` say so."""
+    """The day's requests are used up: the ``Fetcher`` asks nothing more. ``words`` say so."""
 
     def __init__(self, words: str) -> None:
         self.words = words

@@ -100,6 +100,9 @@ class Fetcher:
         self._due = float("-inf")  # when the bucket would be full again
         self._held = float("-inf")  # the vendor asked everybody to wait until then
         self._lost: str | None = None  # the vendor cannot be reached: its last words
+        self._over: NotAskedError | None = (
+            None  # why nothing more is asked, as the vendor's module says
+        )
 
     def call(self, ask: Callable[[], T]) -> T:
         """What ``ask`` gives. TransientErrors are asked again; GaveUpError when that is over."""
@@ -134,10 +137,15 @@ class Fetcher:
         breaker = _Breaker(self._lost)
 
         def one(item: K) -> T | SourceError:
+            if self._over is not None:
+                return self._over
             if breaker.words is not None:
                 return NotAskedError(breaker.words)
             try:
                 got = self.call(lambda: ask(item))
+            except NotAskedError as error:  # the vendor knows that asking on is in vain
+                self._over = error
+                return error
             except SourceError as error:
                 if breaker.failed(error) and isinstance(error, GaveUpError):
                     self._lost = breaker.words

@@ -183,17 +183,17 @@ class Finnhub(Vendor):
         def page(client: finnhub.Client) -> Any:
             return client.company_news(symbol, _from=first.isoformat(), to=last.isoformat())
 
-        stories = list(need(self._ask(what, page), list, what))
-        known = {s.get("id") for s in stories}
-        got = stories
+        got = need(self._ask(what, page), list, what)
+        stories = list(got)
         for _ in range(NEWS_PAGES):
             oldest = parse.news(got)["published_at"].min()
-            if len(got) < NEWS_PAGE or not isinstance(oldest, datetime) or oldest.date() < first:
+            if len(got) < NEWS_PAGE or not isinstance(oldest, datetime):
                 break
-            last = oldest.date()
+            # a day that fills an answer by itself cannot be continued: on with the day before
+            last = min(oldest.date(), last - timedelta(days=1))
+            if last < first:
+                break
             got = self.fetcher.call(lambda: need(self._ask(what, page), list, what))
-            got = [s for s in got if s.get("id") not in known]
-            known |= {s.get("id") for s in got}
             stories += got
         return parse.news(stories)
 

@@ -19,6 +19,8 @@ from wealthos_pipeline.data.sources.fetching import retry_after
 if TYPE_CHECKING:
     import finnhub
 
+SHOWN = 60
+"""Characters of an unreadable answer that a message quotes."""
 NEXT = "see the plans on finnhub.io, or leave it out with source.gives"
 
 
@@ -55,15 +57,15 @@ class FinnhubDoor:
         except finnhub.FinnhubRequestException as error:
             failed = TransientError(self._say(what, _unreadable(error.message)))
         except requests.Timeout:
-            failed = TransientError(self._say(what, f"no answer within {self._timeout:g} s"))
+            failed = TransientError(
+                self._say(what, f"no complete answer within {self._timeout:g} s")
+            )
         except requests.TooManyRedirects:
             failed = SourceError(self._say(what, "Finnhub sends the request to another address"))
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             failed = TransientError(self._say(what, "the answer broke off"))
         except requests.ConnectionError as error:
-            broken = "IncompleteRead" in str(error) or "RemoteDisconnected" in str(error)
-            words = "the answer broke off" if broken else "cannot be reached"
-            failed = TransientError(self._say(what, words))
+            failed = TransientError(self._say(what, self._lost(str(error))))
         except requests.RequestException as error:
             failed = TransientError(self._say(what, type(error).__name__))
         raise failed
@@ -106,6 +108,12 @@ class FinnhubDoor:
         wait = retry_after(headers)
         return http.refusal(status, words, said, _reset(headers) if wait is None else wait)
 
+    def _lost(self, text: str) -> str:
+        if "Read timed out" in text:
+            return f"no complete answer within {self._timeout:g} s"
+        broken = ("IncompleteRead", "RemoteDisconnected", "Connection reset", "Connection aborted")
+        return "the answer broke off" if any(b in text for b in broken) else "cannot be reached"
+
     def _say(self, what: str, words: str) -> str:
         return f"finnhub {what}: {words}".replace(self._key, "***")
 
@@ -118,7 +126,8 @@ def _reset(headers: Mapping[str, str]) -> float | None:
         now = parsedate_to_datetime(named.get("date", "")).timestamp()
     except ValueError:
         return None
-    return max(float(reset) - now, 0.0) if reset.isdecimal() else None
+    wait = float(reset) - now if reset.isdecimal() else 0.0
+    return wait if wait > 0 else None
 
 
 def _unreadable(message: str) -> str:
@@ -127,7 +136,7 @@ def _unreadable(message: str) -> str:
         return "the answer is empty"
     if text[:500].lower().lstrip().startswith(("<!doctype html", "<html")):
         return f"a web page came instead of JSON: {http.title(text)!r}"
-    return f"the answer is cut off or no JSON: {text[: http.SHOWN]!r}"
+    return f"the answer is cut off or no JSON: {text[:SHOWN]!r}"
 
 
 def need(payload: object, kind: type, what: str) -> Any:

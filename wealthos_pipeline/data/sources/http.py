@@ -7,6 +7,7 @@ where the vendor repeats them.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import time
@@ -130,6 +131,7 @@ class Http:
 
         with self._lock:
             if self._client is None:
+                _hush()
                 self._client = httpx.Client(
                     timeout=self.timeout,
                     headers={"user-agent": AGENT},
@@ -137,6 +139,24 @@ class Http:
                     trust_env=not loopback(self.base_url),
                 )
             return self._client
+
+
+class _Mask(logging.Filter):
+    """httpx logs whole addresses, keys included; these leave without them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            plain = (int, float, str)
+            record.args = tuple(
+                a if isinstance(a, plain) else masked(str(a), {}) for a in record.args
+            )
+        return True
+
+
+def _hush() -> None:
+    logger = logging.getLogger("httpx")
+    if not any(isinstance(f, _Mask) for f in logger.filters):
+        logger.addFilter(_Mask())
 
 
 def refusal(status: int, words: str, message: str, wait: float | None = None) -> SourceError:
