@@ -29,26 +29,41 @@ _JUDGED = (
 @stage(
     contract("meta.coverage"),
     group="publish",
-    inputs=("clean.prices", "factors.scores_equity", "clean.instruments"),
-    rooms=("data/processors/coverage.py",),
+    inputs=(
+        "clean.prices",
+        "clean.adjustments",
+        "clean.quarantine",
+        "factors.scores_equity",
+        "clean.instruments",
+    ),
+    rooms=("data/processors/coverage.py", "data/processors/health.py"),
     owner="team:data",
     plots={"meta.coverage": "rows"},
 )
 def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Bars and scores by session, beside the number of instruments alive."""
+    """Bars and scores by session, beside the number of instruments alive, and what rules found."""
     from wealthos_pipeline.data.processors import coverage as room
+    from wealthos_pipeline.data.processors import health
 
     calendar, keys = work.session.calendar, ["date", "instrument_id"]
     bars = work.read("clean.prices", back=room.ALIVE + 1, columns=keys)
     days = None if work.start is None else calendar.sessions(work.start, work.end)
     scores = work.read("factors.scores_equity", back=0, columns=["date"])
     equities = bars.filter(pl.col("instrument_id").is_in(work.equities))
+    whole = room.coverage(bars, calendar, days)
+    marks = health.marks(
+        work.read("clean.prices", back=0, columns=["date", "flags"]),
+        work.read("clean.adjustments", back=0),
+        work.read("clean.quarantine", back=0),
+        whole["date"].to_list(),
+    )
     return {
         "meta.coverage": pl.concat(
             [
-                room.coverage(bars, calendar, days),
+                whole.drop(marks.columns[1:]).join(marks, on="date", how="left"),
                 room.coverage(equities, calendar, days, table="factors.scores_equity", rows=scores),
-            ]
+            ],
+            how="diagonal",
         )
     }
 

@@ -299,7 +299,7 @@ def test_charts_are_opaque_white_and_carry_no_dates_or_versions(
 
     from PIL import Image
 
-    assert set(rendered.images) == {"nav", "var", "risk", "regime", "curve", "ic"}
+    assert set(rendered.images) == {"nav", "var", "risk", "regime", "curve", "ic", "health"}
     for png in rendered.images.values():
         image = Image.open(io.BytesIO(png))
         assert not set(image.info) & {"Software", "Creation Time", "date:create"}

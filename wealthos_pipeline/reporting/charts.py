@@ -265,6 +265,45 @@ def _regime(report: Report) -> Figure | None:
     return figure
 
 
+def shaded(shares: np.ndarray) -> np.ndarray:
+    """Shares (decimals) as shades from 0 (none) to 1 (a tenth or more), by their logarithm: 1 in
+    10,000 is just to be seen."""
+    with np.errstate(divide="ignore"):
+        return np.where(shares > 0, np.clip(1 + np.log10(shares * 10) / 4, 0.12, 1.0), 0.0)
+
+
+def _health(report: Report) -> Figure | None:
+    months = report.series.health
+    if months.height < 2:
+        return None
+    from matplotlib.colors import LinearSegmentedColormap
+
+    marks = [c for c in months.columns if c != "month"]
+    shares = months.select(marks).to_numpy().T.astype(np.float64)
+    figure, (axes,) = _figure(1.75)
+    colours = LinearSegmentedColormap.from_list("health", ["#ffffff", "#e8b7a5", ALARM], bad=FILL)
+    axes.imshow(
+        np.ma.masked_invalid(shaded(shares)),
+        aspect="auto",
+        cmap=colours,
+        vmin=0.0,
+        vmax=1.0,
+        interpolation="nearest",
+    )
+    axes.set_yticks(range(len(marks)), [m.capitalize() for m in marks])
+    years = [(i, d.year) for i, d in enumerate(months["month"]) if d.month == 1]
+    step = max(1, len(years) // 10)
+    axes.set_xticks([i for i, _ in years[::step]], [str(y) for _, y in years[::step]])
+    axes.set_yticks(np.arange(0.5, len(marks) - 1), minor=True)
+    axes.grid(visible=False)
+    axes.grid(which="minor", axis="y", color=RULE, linewidth=0.8)
+    axes.tick_params(which="minor", size=0)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    axes.set_title("Data health by month (white: none, dark: 10 % of the bars or more)")
+    return figure
+
+
 _CHARTS: dict[str, Callable[[Report], Figure | None]] = {
     "nav": _nav,
     "var": _var,
@@ -272,4 +311,5 @@ _CHARTS: dict[str, Callable[[Report], Figure | None]] = {
     "regime": _regime,
     "curve": _curve,
     "ic": _ic,
+    "health": _health,
 }

@@ -14,6 +14,7 @@ from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.data.processors import staleness
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.health import monthly
 from wealthos_pipeline.market_monitor import alerts as monitor
 from wealthos_pipeline.portfolio.live import too_late
 from wealthos_pipeline.reporting import changes, health, market, skill
@@ -117,6 +118,7 @@ def collect(
             nav=nav.select("mandate", "date", "nav"),
             outcomes=outcomes,
             regime=lens("monitor.regime", "date", "p_turbulent").sort("date"),
+            health=monthly(lens("meta.coverage")),
         ),
         notes=said,
         ages=ages,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from wealthos_pipeline.data.processors.coverage import ALIVE
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.market import LABELS
 from wealthos_pipeline.reporting.report import Age, Health
@@ -101,6 +102,56 @@ def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) ->
         stale=_stale(lens, as_of),
         missing=tuple(sorted(info.missing.items())),
         notes=tuple(notes),
+        adjusted=tuple(
+            lens("clean.adjustments", "rule", "field", "instrument_id", "date")
+            .group_by("rule", "field")
+            .agg(
+                pl.len().cast(pl.Int64),
+                pl.col("instrument_id").n_unique().cast(pl.Int64),
+                pl.col("date").max(),
+            )
+            .sort("rule", "field")
+            .iter_rows()
+        ),
+        gaps=tuple(
+            lens("clean.gaps", "kind", "date")
+            .group_by("kind")
+            .agg(pl.len().cast(pl.Int64), pl.col("date").max())
+            .sort("kind")
+            .iter_rows()
+        ),
+        failures=_failures(lens, run_id),
+        behind=_behind(lens, as_of),
+    )
+
+
+def _failures(lens: Lens, run_id: str) -> tuple[tuple[str, str, str, int], ...]:
+    """What the source could not give in this run: reason, what stands instead, names, how many."""
+    rows = lens.read("meta.failures", start=None, columns=["run_id", "symbol", "reason", "kept"])
+    rows = rows.filter(pl.col("run_id") == run_id).with_columns(pl.col("kept").fill_null(""))
+    out = []
+    for (reason, kept), part in sorted(
+        rows.group_by("reason", "kept"), key=lambda g: (-g[1].height, str(g[0]))
+    ):
+        names = sorted(part["symbol"].to_list())
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        out.append((str(reason), str(kept), shown, len(names)))
+    return tuple(out)
+
+
+def _behind(lens: Lens, as_of: date | None) -> tuple[tuple[str, date, int], ...]:
+    """Symbols that are alive and have no bar on the last session: their last bar and its age."""
+    if as_of is None:
+        return ()
+    bars = lens("clean.prices", "instrument_id", "date", sessions=ALIVE)
+    last = bars.group_by("instrument_id").agg(pl.col("date").max())
+    last = last.filter(pl.col("date") < as_of).sort("date", "instrument_id")
+    names = dict(
+        lens.read("clean.instruments", start=None, columns=["instrument_id", "symbol"]).iter_rows()
+    )
+    now = lens.calendar.slot(as_of)
+    return tuple(
+        (names.get(i, i), day, now - lens.calendar.slot(day)) for i, day in last.iter_rows()
     )
 
 

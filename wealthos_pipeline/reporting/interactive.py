@@ -24,6 +24,7 @@ from wealthos_pipeline.reporting.charts import (
     RULE,
     invested,
     judged,
+    shaded,
 )
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import Report
@@ -47,8 +48,41 @@ def figures(report: Report) -> dict[str, Figure]:
         "regime": _regime(report),
         "curve": _curve(report),
         "ic": _ic(report),
+        "health": _health(report),
     }
     return {name: figure for name, figure in made.items() if figure is not None}
+
+
+def _health(report: Report) -> Figure | None:
+    months = report.series.health
+    if months.height < 2:
+        return None
+    marks = [c for c in months.columns if c != "month"]
+    shares = months.select(marks).to_numpy().T.astype(np.float64)
+    text = [
+        ["none" if v == 0 else "not known" if v != v else f"{100 * v:.3f} %" for v in row]
+        for row in shares
+    ]
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": _days(months["month"]),
+                "y": [m.capitalize() for m in marks],
+                "z": [_round(row, 3) for row in shaded(shares)],
+                "text": text,
+                "hovertemplate": "%{y}, %{x|%B %Y}: %{text} of the bars<extra></extra>",
+                "zmin": 0,
+                "zmax": 1,
+                "ygap": 2,
+                "showscale": False,
+                "colorscale": [[0, "#ffffff"], [0.5, "#e8b7a5"], [1, ALARM]],
+            }
+        ],
+        "layout": _layout(
+            240, yaxis={"autorange": "reversed", "automargin": True}, hovermode="closest"
+        ),
+    }
 
 
 def to_json(made: dict[str, Figure]) -> str:

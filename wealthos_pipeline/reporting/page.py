@@ -54,7 +54,7 @@ def build(report: Report, charts: frozenset[str]) -> Page:
         Section("mandates", "Mandates", page_mandates.blocks(report, charts)),
         Section("market", "Market", page_market.market(report, charts)),
         Section("models", "Models and factors", page_market.skill(report, charts)),
-        Section("health", "Data health", page_health.health(report)),
+        Section("health", "Data health", page_health.health(report, charts)),
         Section("provenance", "Where the data come from", page_health.provenance(report)),
     )
     sections = tuple(_aged(report, s) for s in sections)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from wealthos_pipeline.data.processors.health import MARKS
 from wealthos_pipeline.reporting.blocks import (
     Block,
     Cell,
+    Chart,
     Column,
     Heading,
     Item,
@@ -17,10 +19,50 @@ from wealthos_pipeline.reporting.report import Report
 from wealthos_pipeline.reporting.words import count, day, line, number, percent, sentence
 
 
-def health(report: Report) -> tuple[Block, ...]:
-    """Coverage, checks, quarantine, staleness, what is missing and why."""
+def health(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
+    """What failed, coverage, checks, repairs, quarantine, staleness, what is missing and why."""
     h = report.health
     out: list[Block] = [Text(n, "muted") for n in h.notes]
+    if "health" in charts:
+        out.append(
+            Chart(
+                "health",
+                "Heat map of data health by month: "
+                + "; ".join(f"{name}: {what}" for name, what in MARKS.items()),
+                "Share of the bars of each month. "
+                + "; ".join(f"{name.capitalize()}: {what}" for name, what in MARKS.items())
+                + ".",
+            )
+        )
+    if h.failures:
+        out.append(Heading("What the source did not give this time"))
+        out.append(
+            Items(
+                tuple(
+                    Item(
+                        "warning",
+                        names,
+                        sentence(reason) + (" Kept: " + sentence(kept) if kept else ""),
+                        "warning",
+                    )
+                    for reason, kept, names, _ in h.failures
+                ),
+                mail_rows=6,
+            )
+        )
+    if h.behind:
+        out.append(
+            Table(
+                (
+                    Column("No bar on the last session", right=False),
+                    Column("last bar"),
+                    Column("sessions ago"),
+                ),
+                tuple(cells(name, day(last), number(age, 0)) for name, last, age in h.behind),
+                note="Alive names without a price of the session: held ones are frozen, none is bought.",
+                mail_rows=8,
+            )
+        )
     if h.coverage:
         out.append(
             Table(
@@ -82,6 +124,33 @@ def health(report: Report) -> tuple[Block, ...]:
                     for table, check, severity, bad, rows in h.failed
                 ),
                 mail_rows=8,
+            )
+        )
+    if h.adjusted:
+        out.append(
+            Table(
+                (
+                    Column("Changed by rule", right=False),
+                    Column("value", right=False),
+                    Column("rows"),
+                    Column("names"),
+                    Column("last on"),
+                ),
+                tuple(
+                    cells(rule.replace("_", " "), field, number(n, 0), number(names, 0), day(last))
+                    for rule, field, n, names, last in h.adjusted
+                ),
+                note="Values before and after, and why: clean.adjustments.",
+                mail_rows=8,
+            )
+        )
+    if h.gaps:
+        out.append(
+            Table(
+                (Column("Missing bars", right=False), Column("times"), Column("last began on")),
+                tuple(cells(kind, number(n, 0), day(last)) for kind, n, last in h.gaps),
+                note="Why sessions are missing: clean.gaps.",
+                full=True,
             )
         )
     if h.quarantine:

@@ -7,7 +7,7 @@ is in the mandate's currency. None means that there is nothing to say, and ``why
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from datetime import date as Date  # noqa: N812  Report has a field called date
 from typing import TYPE_CHECKING, Literal
@@ -302,7 +302,11 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Coverage, quarantine, checks and staleness of the data."""
+    """Coverage, quarantine, checks and staleness of the data.
+
+    adjusted: rule, field, rows, instruments, last date. gaps: kind, how many, last first day. failures:
+    of the run: reason, what stands in its place, names, how many. behind: symbol, last bar, sessions.
+    """
 
     coverage: tuple[tuple[str, int, int | None], ...]
     quarantine: tuple[tuple[str, str, int, date], ...]
@@ -311,6 +315,10 @@ class Health:
     stale: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    adjusted: tuple[tuple[str, str, int, int, date], ...] = ()
+    gaps: tuple[tuple[str, int, date], ...] = ()
+    failures: tuple[tuple[str, str, str, int], ...] = ()
+    behind: tuple[tuple[str, date, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,17 +340,24 @@ class Age:
         return f"{self.what}: as of {self.date}, {sessions} before the prices."
 
 
+def _no_health() -> pl.DataFrame:
+    import polars as pl
+
+    return pl.DataFrame(schema={"month": pl.Date()})
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Frames behind the charts; every one may be empty.
 
     nav: mandate, date, nav. outcomes: mandate, date, pnl_next, var_99, exception_99. regime: date,
-    p_turbulent.
+    p_turbulent. health: month and the share of bars of each mark (``data.processors.health``).
     """
 
     nav: pl.DataFrame
     outcomes: pl.DataFrame
     regime: pl.DataFrame
+    health: pl.DataFrame = field(default_factory=_no_health)
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,16 @@ META = (
     ),
     TableContract(
         "meta.coverage",
-        "Bars and factor values by session.",
+        "Bars and factor values by session; for bars, what happened to them.",
         (
             _C("date", "date", "session"),
             _C("table", "str", "table"),
             _C("rows", "i64", "rows of the session"),
             _C("expected", "i64", "instruments alive on the session", "", True),
+            _C("stale", "i64", "bars unchanged and not traded", "", True),
+            _C("outliers", "i64", "bars with an extreme move or volume", "", True),
+            _C("adjusted", "i64", "bars with a value that a rule changed", "", True),
+            _C("rejected", "i64", "raw rows that a rule kept out", "", True),
         ),
         ("date", "table"),
         "date",
