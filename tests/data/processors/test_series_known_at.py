@@ -7,6 +7,7 @@ import pytest
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors import series
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
 T0 = datetime(2026, 1, 5, tzinfo=UTC)
 RAW = contract("raw.series")
@@ -41,6 +42,8 @@ def rows(*given: tuple) -> pl.DataFrame:
         ("vix", "day", date(2024, 11, 29), datetime(2024, 11, 29, 18, 30, tzinfo=UTC)),
         # Good Friday: bonds traded, the exchange did not; the Monday after
         ("ust_par", "day", date(2021, 4, 2), datetime(2021, 4, 5, 23, 0, tzinfo=UTC)),
+        # a half day: the Treasury publishes in the evening all the same
+        ("ust_par", "day", date(2024, 11, 29), datetime(2024, 11, 30, 0, 0, tzinfo=UTC)),
         # six sessions after a Thursday: Friday of the week after
         ("wti", "day", date(2019, 1, 3), datetime(2019, 1, 11, 21, 30, tzinfo=UTC)),
         # monthly average: first session after the month
@@ -90,3 +93,49 @@ def test_nothing_is_known_before_it_is(calendar):
     known = series.clean(frame, calendar, now=T0)["known_at"].item()
     assert series.clean(frame, calendar, now=known).height == 1
     assert series.clean(frame, calendar, now=known - timedelta(microseconds=1)).height == 0
+
+
+@pytest.mark.parametrize("exchange", ["XTKS", "XLON", "XHKG", "XNYS"])
+@pytest.mark.parametrize(
+    ("name", "day", "known"),
+    [
+        ("ust_par", date(2024, 3, 7), datetime(2024, 3, 8, 0, 0, tzinfo=UTC)),
+        ("ust_par", date(2024, 7, 3), datetime(2024, 7, 3, 23, 0, tzinfo=UTC)),
+        ("vix", date(2024, 3, 7), datetime(2024, 3, 7, 21, 30, tzinfo=UTC)),
+        # a holiday of New York is none of London's; the value waits for New York
+        ("vix", date(2024, 7, 4), datetime(2024, 7, 5, 20, 30, tzinfo=UTC)),
+    ],
+)
+def test_series_of_the_united_states_keep_new_yorks_clock(exchange, name, day, known):
+    """At the close of Tokyo, London and Hong Kong nobody knows New York's close of that day."""
+    abroad = TradingCalendar(exchange, lag_minutes=30)
+    out = series.clean(rows((name, "", day, 1.0, "day", "percent", T0)), abroad, now=T0)
+    assert out["known_at"].item() == known
+    assert name == "vix" or known > abroad.known_at(day) or exchange == "XNYS"
+
+
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [
+        # a file: with the session; a vendor's last quote of the day: when the day is over
+        ("files", datetime(2024, 3, 7, 17, 0, tzinfo=UTC)),
+        ("yahoo", datetime(2024, 3, 8, 0, 0, tzinfo=UTC)),
+        ("alpha_vantage", datetime(2024, 3, 8, 0, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_rate_of_exchange_is_known_when_its_day_is_quoted(source, known):
+    london = TradingCalendar("XLON", lag_minutes=30)
+    frame = rows(("fx", "GBPUSD", date(2024, 3, 7), 1.28, "day", "rate", T0))
+    out = series.clean(frame.with_columns(pl.lit(source).alias("source")), london, now=T0)
+    assert out["known_at"].item() == known
+
+
+def test_a_rate_of_exchange_that_is_not_positive_is_rejected(calendar):
+    frame = rows(
+        ("fx", "GBPUSD", date(2024, 3, 7), 0.0, "day", "rate", T0),
+        ("fx", "EURUSD", date(2024, 3, 7), 1.09, "day", "rate", T0),
+        ("ust_par", "1M", date(2024, 3, 7), 0.0, "day", "percent", T0),
+    )
+    assert set(series.clean(frame, calendar, now=T0)["tenor"]) == {"EURUSD", "1M"}
+    bad = series.rejected(frame, calendar, now=T0)
+    assert bad.select("symbol", "rule").rows() == [("fx GBPUSD", "bad_value")]
