@@ -10,7 +10,8 @@ The list of splits may be late, wrong or premature, so no return rests on it alo
   out, whatever it says;
 - where they come from two fetches, the list counts, and is checked: a growth that is the ratio of the
   split or its inverse (within a third, in logs), or that the adjusted closes contradict while they
-  agree with the growth without it, means that the split is in the prices once too often or too seldom;
+  agree with the smaller growth without it, means that the split is in the prices once too often or too
+  seldom;
 - the split on a day is what the traded closes and the return leave for it. Where that is what the
   list says, the list's number is used; where it is not, the number that fits (``split_not_in_prices``
   if the list has a split, ``split_without_event`` if it has none).
@@ -166,6 +167,7 @@ def returns(bars: pl.DataFrame) -> pl.DataFrame:
         told = ((pl.col("_vendor") / without - 1).abs() <= AGREES) & (
             (pl.col("_vendor") / pl.col("_price") - 1).abs() > 10 * AGREES
         )
+        told &= without.log().abs() < moved.abs()  # prices not yet rescaled tell the same
         hit = (pl.col("_ratio") != 1.0) & (plain | told).fill_null(value=False)
         better = pl.when(hit & ~wrong).then(other).otherwise(better)
         wrong = wrong | hit

@@ -73,7 +73,7 @@ def effective(versions: pl.DataFrame) -> pl.DataFrame:
             _BY, maintain_order=True
         )
     ]
-    whole = pl.concat([simple, *parts]).sort(*_BY, "date")
+    whole = pl.concat([simple, *(p.select(simple.columns) for p in parts)]).sort(*_BY, "date")
     return whole.with_columns(pl.col("instrument_id").cast(pl.String))
 
 
