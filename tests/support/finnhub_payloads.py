@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any
 
 from wire import Ask, Bar, Reply, Wire
 
+from wealthos_pipeline.data import sources
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.sources.fetching import Fetcher
+from wealthos_pipeline.data.sources.finnhub import Finnhub
+from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
+
+KEY = "c0ffee-sesame-finnhub"
+FREE = ("profile", "fundamentals", "earnings", "news")
+NOW = datetime(2024, 6, 28, 22, tzinfo=UTC)
 NO_ACCESS = {"error": "You don't have access to this resource."}
 BAD_KEY = {"error": "Invalid API key"}
 
@@ -216,3 +225,51 @@ def serve(wire: Wire, *companies: Company, plan: str = "paid", key: str | None =
         r"^/stock/symbol\?",
         [{"symbol": s, "shareClassFIGI": f"BBG{s:0>9}"} for s in known],
     )
+
+
+# asking
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+Fetch = Callable[..., sources.RawFrames]
+
+
+def fetching(wire: Wire, calendar: TradingCalendar, clock: Clock) -> Fetch:
+    """One fetch of a new vendor object; ``have`` are the frames that are stored."""
+
+    def ask(
+        *symbols: str,
+        now: datetime = NOW,
+        gives: tuple[str, ...] | None = None,
+        have: sources.RawFrames | None = None,
+        key: str | None = KEY,
+        **settings: float,
+    ) -> sources.RawFrames:
+        limits = FetchSettings.model_validate({"base_url": wire.url, "retries": 2} | settings)
+        fetcher = Fetcher(Finnhub.limits, limits, sleep=clock.sleep, monotonic=clock)
+        source = Finnhub(
+            SourceSettings(name="finnhub", symbols=symbols, gives=gives),
+            limits,
+            KeySettings(finnhub=key),  # type: ignore[arg-type]
+            fetcher=fetcher,
+        )
+        stored = None
+        if have is not None:
+            stored = lambda table: getattr(have, table.removeprefix("raw."))  # noqa: E731
+        return source.fetch(sources.Request(None, None, now, calendar, stored=stored))
+
+    return ask
