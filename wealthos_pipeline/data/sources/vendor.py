@@ -29,6 +29,7 @@ from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.sources import incremental, universe
 from wealthos_pipeline.data.sources.base import FAILURES, RawFrames, Request, SourceInfo, complete
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits, NotAskedError, StoppedError
+from wealthos_pipeline.data.sources.http import Http
 from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
 from wealthos_pipeline.utils.logging import get_logger
 
@@ -52,6 +53,8 @@ class Log:
     """What a fetch could not give in full, row by row of ``meta.failures``."""
 
     rows: list[tuple[str, str, str, str | None]] = field(default_factory=list)
+    came: set[str] = field(default_factory=set)
+    """Of what something came."""
 
     def add(self, symbol: str, reason: str, what: str, kept: str | None = None) -> None:
         self.rows.append((symbol, reason, what, kept))
@@ -64,7 +67,8 @@ class Log:
 
     def words(self) -> str:
         """The reasons in short, each once."""
-        reasons = list(dict.fromkeys(reason for _, reason, _, _ in self.rows))
+        said = [row for row in self.rows if row[0] == "*"] or self.rows
+        reasons = list(dict.fromkeys(reason for _, reason, _, _ in said))
         more = f"; and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
         return "; ".join(reasons[:SHOWN]) + more
 
@@ -178,6 +182,18 @@ class Vendor(ABC):
         What failed is in ``failures``. SourceError with the vendor's words when nothing came, or no
         bars where bars are wanted and none are stored.
         """
+        try:
+            return self._fetch(request)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of what ``fetch`` opened: the connections of ``self.http``, where there is one."""
+        http = getattr(self, "http", None)
+        if isinstance(http, Http):
+            http.close()
+
+    def _fetch(self, request: Request) -> RawFrames:
         log = Log()
         frames: dict[str, pl.DataFrame] = {}
         known: Sequence[str] = self.symbols
@@ -191,9 +207,8 @@ class Vendor(ABC):
         for what in WHOLE:
             if self.wants(what):
                 frames[what] = self._whole(what, request, log)
-        came = any(f.height for n, f in frames.items() if n != "rejected")
-        bars = not self.wants("prices") or frames["prices"].height
-        if log.rows and (not came or not (bars or self._stored(request, "raw.prices").height)):
+        bars = not self.wants("prices") or "prices" in log.came
+        if log.rows and not (log.came and (bars or self._stored(request, "raw.prices").height)):
             raise SourceError(f"{self.name} gave nothing: {log.words()}")
         empty = ("prices", "series", "instruments", "membership")
         frames = {n: contract(f"raw.{n}").empty() for n in empty} | frames
@@ -251,10 +266,10 @@ class Vendor(ABC):
     def _bars(self, got: Mapping[str, pl.DataFrame], request: Request) -> pl.DataFrame:
         """The symbols' bars in one frame, stamped."""
         table = contract("raw.prices")
-        parts = [f.with_columns(pl.lit(s).alias("symbol")) for s, f in got.items()]
-        empty = table.empty().drop("source", "fetched_at")
-        rows = pl.concat([empty, *parts], how="diagonal")
-        return table.conform(rows.with_columns(self._stamps(request)))
+        empty = table.empty().drop("source", "symbol", "fetched_at")
+        rows = pl.concat([empty, *got.values()], how="diagonal")
+        names = pl.Series("symbol", [s for s, f in got.items() for _ in range(f.height)], pl.String)
+        return table.conform(rows.with_columns(names, *self._stamps(request)))
 
     def _profiles(self, symbols: Sequence[str], request: Request, log: Log) -> pl.DataFrame:
         """Profiles of the symbols whose turn it is; the plainest one where there is none."""
@@ -347,6 +362,7 @@ class Vendor(ABC):
                 log.add(symbol, str(found), what, kept(symbol))
             else:
                 got[symbol] = found
+                log.came.add(what)
         if not_asked:
             log.add("*", f"{len(not_asked)} of {len(symbols)} {words}", what, None)
         return got
@@ -388,7 +404,8 @@ def _plain(rows: pl.DataFrame, table: TableContract) -> pl.DataFrame:
     schema = table.schema()
     if unknown := [n for n in rows.columns if n not in schema]:
         raise ContractError(f"columns {unknown} are not in {table.name}")
-    out = rows.select(pl.col(n).cast(schema[n]) for n in rows.columns)
+    fits = all(dtype == schema[n] for n, dtype in rows.schema.items())
+    out = rows if fits else rows.select(pl.col(n).cast(schema[n]) for n in rows.columns)
     if out["date"].null_count() or out["date"].n_unique() < out.height:
         raise ContractError("dates are missing or given twice")
     return out
