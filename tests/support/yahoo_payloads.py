@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import polars as pl
 from wire import Ask, Bar, Reply, Wire, within, yahoo_chart
+
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.data.processors import raw
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.sources.base import RawFrames, Request
+from wealthos_pipeline.data.sources.fetching import Fetcher
+from wealthos_pipeline.data.sources.yahoo import Yahoo
+from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
 
 
 def regular(day: date, zone: str, opens: time = time(9, 30), hours: float = 6.5) -> dict[str, Any]:
@@ -178,3 +187,53 @@ def weekdays(first: date, count: int) -> list[date]:
             found.append(first)
         first += timedelta(days=1)
     return found
+
+
+class Lake:
+    """What a vendor is told that is stored, and what a run appends."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, pl.DataFrame] = {}
+
+    def __call__(self, table: str) -> pl.DataFrame:
+        return self.tables.get(table, contract(table).empty())
+
+    def add(self, frames: RawFrames) -> dict[str, int]:
+        """Append what is new; rows by table."""
+        count = {}
+        for name in ("prices", "series", "instruments", "fundamentals", "earnings"):
+            table = contract(f"raw.{name}")
+            new = raw.new_rows(self(table.name), getattr(frames, name), table)
+            self.tables[table.name] = pl.concat([self(table.name), new])
+            count[name] = new.height
+        return count
+
+    def latest(self, symbol: str) -> pl.DataFrame:
+        """The latest version of every bar, by date."""
+        rows = self("raw.prices").filter(pl.col("symbol") == symbol).sort("date", "fetched_at")
+        return rows.unique(["date"], keep="last", maintain_order=True)
+
+
+def asking(
+    wire: Wire | str, calendar: TradingCalendar, lake: Lake, *symbols: str, **more: Any
+) -> Callable[..., RawFrames]:
+    """A function of ``now`` that fetches. more: of the settings, ``gives`` and so on; ``waits``: a list
+    that takes the pauses instead of waiting."""
+    waits: list[float] = more.pop("waits", [])
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        clock[0] += seconds
+
+    address = wire if isinstance(wire, str) else wire.url
+    ways = {"base_url": address, "per_minute": 1e6, "retries": 2} | more.pop("fetch", {})
+    fetch = FetchSettings(**ways)
+    settings = SourceSettings(name="yahoo", symbols=symbols, **({"gives": ("prices",)} | more))
+    fetcher = Fetcher(Yahoo.limits, fetch, sleep=sleep, monotonic=lambda: clock[0])
+    vendor = Yahoo(settings, fetch, KeySettings(), fetcher=fetcher)
+
+    def at(now: datetime, *, end: date | None = None, start: date | None = None) -> RawFrames:
+        return vendor.fetch(Request(start, end, now, calendar, stored=lake))
+
+    return at

@@ -109,6 +109,9 @@ class Yahoo(Vendor):
         more = pl.DataFrame(self._missed, schema=frames.failures.schema, orient="row")
         return replace(frames, failures=pl.concat([frames.failures, more]))
 
+    def close(self) -> None:
+        self.client.close()
+
     def bars(self, symbol: str, start: date | None, end: date | None) -> pl.DataFrame:
         """Split-adjusted bars in [start, end] with dividends and split ratios.
 

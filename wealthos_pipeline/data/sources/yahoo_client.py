@@ -86,6 +86,13 @@ class YahooClient:
             raise TransientError(f"{symbol}: {_unreadable(response)}")
         return body
 
+    def close(self) -> None:
+        """Let go of the connections and the cookie; the next question makes new ones."""
+        with self._lock:
+            data, self._data = self._data, None
+        if data is not None:
+            data._session.close()
+
     def _get(self, url: str, symbol: str) -> Any:
         data = self._client()
         from curl_cffi.requests.exceptions import RequestException
@@ -96,7 +103,7 @@ class YahooClient:
         except _RefusedError as refused:
             return refused.response
         except YFRateLimitError as error:
-            raise TransientError(f"{symbol}: Yahoo: {error}") from error
+            raise TransientError(f"{symbol}: Yahoo: {error} (HTTP 429)") from error
         except RequestException as error:
             raise TransientError(f"{symbol}: Yahoo: {_silence(error, self.timeout)}") from error
         except (YFException, OSError) as error:
@@ -200,8 +207,9 @@ def _unreadable(response: Any) -> str:
 
 
 def _silence(error: Exception, timeout: float) -> str:
-    """curl's words without its address of a manual page."""
+    """curl's words without its number and its address of a manual page."""
     words = _one_line(str(error)).split(" See https://")[0]
+    words = re.sub(r"^Failed to perform, curl: \(\d+\) ", "", words)
     return f"{words} (timeout {timeout:g} s)" if "timed out" in words.lower() else words
 
 
