@@ -10,8 +10,8 @@ One raw row holds two kinds of things, known at different times:
 
 A report that is first fetched years later becomes a version without estimates, known at the report,
 and one with them, known at the fetch. Nothing is known later than its fetch. An actual that differs
-from what the vendor had given before, or that came only after a fetch which should have had it, is
-known from its fetch. Figures belong to the company that held the symbol both at the end of the period
+from what the vendor had given before, or that came only after a fetch which should have had it
+(``versions.with_before``), is known from its fetch. Figures belong to the company that held the symbol both at the end of the period
 and at the fetch; where several sources cover a report, see ``series.one_source``.
 """
 
@@ -55,26 +55,17 @@ def reported_at(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
 def with_known_at(raw_earnings: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
     """``raw_earnings`` with ``known_at``, the instant from which anything in the row was known: what
     was reported, else the fetch; and ``basis``."""
-    fetched = pl.col(raw.STAMP)
+    fetched, before = pl.col(raw.STAMP), pl.col("_before")
     has = pl.any_horizontal(pl.col(_ACTUAL).is_not_null())
-    rows = (
-        reported_at(raw_earnings.with_row_index("_row"), calendar)
-        .sort(*_REPORT, raw.STAMP)
-        .with_columns(fetched.shift(1).over(_REPORT).alias("_before"))
+    rows = reported_at(raw_earnings, calendar).pipe(
+        versions.with_before, ["source", "symbol"], ["period_end"]
     )
-    by_rule = (
-        has
-        & (pl.col("reported_at") <= fetched)
-        & (pl.col("_before").is_null() | (pl.col("reported_at") > pl.col("_before")))
-    ).fill_null(False)
-    return (
-        rows.with_columns(
-            pl.when(by_rule).then("reported_at").otherwise(fetched).alias("known_at"),
-            pl.when(by_rule).then(pl.lit("assumed")).otherwise(pl.lit("observed")).alias("basis"),
-        )
-        .sort("_row")
-        .select(*raw_earnings.columns, "known_at", "basis")
-    )
+    in_time = before.is_null() | (pl.col("reported_at") > before)
+    by_rule = (has & (pl.col("reported_at") <= fetched) & in_time).fill_null(False)
+    return rows.with_columns(
+        pl.when(by_rule).then("reported_at").otherwise(fetched).alias("known_at"),
+        pl.when(by_rule).then(pl.lit("assumed")).otherwise(pl.lit("observed")).alias("basis"),
+    ).select(*raw_earnings.columns, "known_at", "basis")
 
 
 def clean(

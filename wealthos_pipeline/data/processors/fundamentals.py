@@ -17,10 +17,10 @@ a quarter that ends its company's year     90  it is published with the year
 Nothing is known later than when it was fetched, and some things not before:
 
 - a *point* figure (a profile's number of shares, a price to earnings) is of the day of its fetch;
-- a version that differs from what the vendor had said before is known from its fetch, unless the
-  vendor dates it after the fetch before;
-- a figure that arrives when the vendor had already given one of a later period is known from its
-  fetch.
+- a version that differs from what was said before is known from its fetch, and so is a figure that
+  an earlier fetch should have had and had not; unless publication or deadline lie after that fetch.
+  A fetch should have what the vendor gives of the symbol for other periods, and what another source
+  had given. What comes with the first load of a metric is as old as publication or deadline say.
 
 A first load years later gives the past what the vendor says *today*. Where it dates no filings that
 is the last restatement, not the figure of then: ``data.sources.base.RESTATED_FUNDAMENTALS``.
@@ -46,7 +46,7 @@ FORM_DAYS = {"10-Q": 45, "10-K": 90, "20-F": 120, "40-F": 90}
 PERIOD_DAYS = {"quarter": 45, "ttm": 45, "year": 90}
 """The same where the form is unknown; other periods are known from their fetch."""
 
-_FIGURE = ["source", "symbol", "metric", "period", "period_end"]
+_SERIES = ["source", "symbol", "metric", "period"]
 _VALUE = ["instrument_id", "metric", "period", "period_end"]
 
 
@@ -55,34 +55,23 @@ def with_known_at(raw_fundamentals: pl.DataFrame) -> pl.DataFrame:
 
     The stamp of a row depends on rows only that were known before it.
     """
-    fetched, said = pl.col(raw.STAMP), versions.published()
+    fetched, before = pl.col(raw.STAMP), pl.col("_before")
     dated = pl.col("published_at").is_not_null()
-    by = [*_FIGURE, "_version"]
+    given = [*_SERIES, "period_end", raw.STAMP]
     rows = (
-        raw_fundamentals.with_row_index("_row")
-        .with_columns(pl.when(dated).then("vintage").otherwise(pl.lit("")).alias("_version"))
-        .pipe(_with_late)
-        .pipe(_with_days)
-        .sort(*by, raw.STAMP, "vintage")
-        .with_columns(fetched.shift(1).over(by).alias("_before"))
+        raw_fundamentals.with_columns(dated.alias("_dated"))
+        .pipe(versions.with_before, _SERIES, ["metric", "period", "period_end"])
+        .pipe(_with_deadline)
     )
-    rule = versions.day_over(pl.col("period_end") + pl.duration(days=pl.col("_days")))
-    first = pl.col("_before").is_null()
-    own = pl.when(dated).then(said).when(first & ~pl.col("_late")).then(rule)
-    # what was published since the fetch before; else it is known from this one
-    stamp = pl.when(first | (own > pl.col("_before"))).then(own)
-    by_rule = ~dated & first & ~pl.col("_late") & (rule <= fetched)
-    return (
-        rows.with_columns(
-            pl.min_horizontal(stamp.fill_null(fetched), fetched).alias("known_at"),
-            pl.when(by_rule.fill_null(False))
-            .then(pl.lit("assumed"))
-            .otherwise(pl.lit("observed"))
-            .alias("basis"),
-        )
-        .sort("_row")
-        .select(*raw_fundamentals.columns, "known_at", "basis")
-    )
+    # of several undated versions in one answer the first by name is taken for the original
+    original = dated | (pl.col("vintage") == pl.col("vintage").min().over(*given, "_dated"))
+    own = pl.when(dated).then(versions.published()).when(original).then("_deadline")
+    stamp = pl.when(before.is_null() | (own > before)).then(own)
+    assumed = (~dated & (stamp <= fetched)).fill_null(False)
+    return rows.with_columns(
+        pl.min_horizontal(stamp.fill_null(fetched), fetched).alias("known_at"),
+        pl.when(assumed).then(pl.lit("assumed")).otherwise(pl.lit("observed")).alias("basis"),
+    ).select(*raw_fundamentals.columns, "known_at", "basis")
 
 
 def clean(
@@ -115,39 +104,27 @@ def clean(
     )
 
 
-def _with_late(rows: pl.DataFrame) -> pl.DataFrame:
-    """``_late``: the vendor had given this metric for a later period when the row came."""
-    by = ["source", "symbol", "metric", "period"]
-    later = (
-        rows.group_by(*by, "period_end")
-        .agg(pl.col(raw.STAMP).min().alias("_stamp"))
-        .sort(*by, "period_end", descending=[False] * len(by) + [True])
-        .with_columns(pl.col("_stamp").cum_min().shift(1).over(by).alias("_later"))
-        .drop("_stamp")
-    )
-    late = (pl.col(raw.STAMP) > pl.col("_later")).fill_null(False)
-    return (
-        rows.join(later, on=[*by, "period_end"], how="left", maintain_order="left")
-        .with_columns(late.alias("_late"))
-        .drop("_later")
-    )
-
-
-def _with_days(rows: pl.DataFrame) -> pl.DataFrame:
-    """``_days`` from the end of the period to the last day for filing; null where there is no rule."""
+def _with_deadline(rows: pl.DataFrame) -> pl.DataFrame:
+    """``_deadline``: when the last day for filing is over; null where there is no rule."""
     by = ["source", "symbol", "period_end"]
+    form = pl.col("form").replace_strict(FORM_DAYS, default=None, return_dtype=pl.Int64)
+    usual = pl.col("period").replace_strict(PERIOD_DAYS, default=None, return_dtype=pl.Int64)
+
+    def over(days: pl.Expr) -> pl.Expr:
+        return versions.day_over(pl.col("period_end") + pl.duration(days=days))
+
+    year = over(pl.coalesce(form, usual))
+    in_time = pl.col("_before").is_null() | (year > pl.col("_before"))
     years = (
-        rows.filter((pl.col("period") == "year") & ~pl.col("_late"))
+        rows.filter((pl.col("period") == "year") & ~pl.col("_dated") & in_time)
         .group_by(by)
         .agg(pl.col(raw.STAMP).min().alias("_year"))
     )
-    form = pl.col("form").replace_strict(FORM_DAYS, default=None, return_dtype=pl.Int64)
-    usual = pl.col("period").replace_strict(PERIOD_DAYS, default=None, return_dtype=pl.Int64)
     closes_year = (pl.col("_year") <= pl.col(raw.STAMP)).fill_null(False)
     days = pl.when(closes_year).then(pl.max_horizontal(usual, PERIOD_DAYS["year"])).otherwise(usual)
-    days = pl.when(usual.is_not_null()).then(pl.coalesce(form, days))  # a point has no rule
+    days = pl.when(usual.is_not_null()).then(pl.coalesce(form, days))  # a point has no deadline
     return (
         rows.join(years, on=by, how="left", maintain_order="left")
-        .with_columns(days.alias("_days"))
+        .with_columns(over(days).alias("_deadline"))
         .drop("_year")
     )

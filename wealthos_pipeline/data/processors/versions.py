@@ -85,6 +85,25 @@ def changes(rows: pl.DataFrame, key: Sequence[str], values: Sequence[str]) -> pl
     return ordered.filter(pl.any_horizontal(differs)) if ordered.height else ordered
 
 
+def with_before(rows: pl.DataFrame, series: Sequence[str], value: Sequence[str]) -> pl.DataFrame:
+    """``rows`` with ``_before``: the last fetch before the row's that should have had it.
+
+    The last one in which its source gave anything of ``series``, or any source gave this ``value``;
+    null in the first load of the series, whose history is as old as its own rules say. ``value`` is
+    without source and symbol; symbols are compared as ``instruments.normalised``.
+    """
+    named = rows.with_columns(normalised(pl.col("symbol")).alias("_name"))
+    out = named
+    for by, column in ((list(series), "_own"), (["_name", *value], "_any")):
+        stamps = named.select(*by, "fetched_at").unique().sort(*by, "fetched_at")
+        before = stamps.with_columns(pl.col("fetched_at").shift(1).over(by).alias(column))
+        out = out.join(before, on=[*by, "fetched_at"], how="left", maintain_order="left")
+    last = pl.max_horizontal("_own", "_any")
+    return out.with_columns(
+        pl.when(pl.col("_own").is_not_null()).then(last).alias("_before")
+    ).drop("_name", "_own", "_any")  # fmt: skip
+
+
 def day_over(day: pl.Expr) -> pl.Expr:
     """The instant (UTC) at which ``day`` is over in New York."""
     midnight = (day + pl.duration(days=1)).cast(pl.Datetime("us"))
