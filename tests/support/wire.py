@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 KINDS = (
     "rate_limited", "error_500", "slow", "truncated", "html", "empty", "unknown", "dropped",
-    "refused_key", "status",
+    "refused_key", "status", "drip",
 )  # fmt: skip
 
 UNKNOWN = {
@@ -155,7 +155,7 @@ class Wire:
         """The next ``times`` matching requests (None: all) meet a fault.
 
         rate_limited: 429; retry_after=seconds or text. error_500: status=, body=. slow: the head and
-        half the body, then nothing for seconds=. truncated: half the body; cut=True breaks the
+        half the body, then nothing for seconds=. drip: a byte every seconds=. truncated: half the body; cut=True breaks the
         connection instead of saying a shorter length. html: a page, status=. empty: the real answer
         without rows, or body=. unknown: 404, body=. refused_key: 401, body=. dropped: no answer.
         status: status=, body=, headers=.
@@ -282,6 +282,12 @@ class Wire:
         for name, value in headers.items():
             door.send_header(name, value)
         door.end_headers()
+        if kind == "drip":
+            for i in range(len(sent)):
+                door.wfile.write(sent[i : i + 1])
+                door.wfile.flush()
+                self._over.wait(fault.more.get("seconds", 0.1) if fault else 0)
+            return
         door.wfile.write(sent)
         door.wfile.flush()
         if kind == "slow":
