@@ -307,14 +307,17 @@ def test_without_a_key_it_says_how_to_give_one(fetch, alfred, wire):
     assert wire.requests == []
 
 
-def test_a_refused_key_is_told_in_freds_words_and_never_shown(fetch, alfred, wire):
+@pytest.mark.faults
+def test_a_refused_key_is_told_in_freds_words_and_never_shown(fetch, alfred, wire, fault_row):
     wrong = "f" * 32
     with pytest.raises(SourceError) as caught:
-        fetch(key=wrong)
+        fetch(key=wrong, settings={"concurrency": 1})
     said = str(caught.value)
     assert "The value for variable api_key is not registered" in said
+    assert "WEALTHOS_KEYS__FRED" in said
     assert wrong not in said
     assert len(wire.requests) < 20  # not every series is tried
+    fault_row("fred", "the key is refused", f"*: {said}", "what was stored before")
 
 
 @pytest.mark.parametrize("name", ["HTTP", "key"])
@@ -327,7 +330,8 @@ def test_the_key_is_in_no_failure(fetch, alfred, wire, name):
     assert "cannot serve" in text
 
 
-def test_one_series_that_is_gone_is_a_row_and_the_rest_is_kept(fetch, alfred):
+@pytest.mark.faults
+def test_one_series_that_is_gone_is_a_row_and_the_rest_is_kept(fetch, alfred, fault_row):
     del alfred.versions["BAMLH0A0HYM2"]
     out = fetch()
     row = out.failures.row(0, named=True)
@@ -336,6 +340,8 @@ def test_one_series_that_is_gone_is_a_row_and_the_rest_is_kept(fetch, alfred):
     assert "The series does not exist" in row["reason"]
     assert "HY" not in set(out.series["tenor"])
     assert out.series.select("series", "tenor").unique().height == len(fred.MARKETS) - 1
+    seen = f"{row['symbol']}: {row['reason']}"
+    fault_row("fred", "a series was discontinued", seen, "the other series; what was stored of it")
 
 
 @pytest.mark.parametrize(
@@ -362,7 +368,8 @@ def test_a_series_that_came_badly_is_asked_again(fetch, alfred, wire, fault, mor
     assert not more.get("retry_after") or 9 in fetch.clock.slept
 
 
-def test_a_page_that_does_not_come_is_no_shorter_series(fetch, alfred, wire):
+@pytest.mark.faults
+def test_a_page_that_does_not_come_is_no_shorter_series(fetch, alfred, wire, fault_row):
     """The number of observations is given: fewer of them are not taken for all."""
     alfred.page = 2
     wire.fault(
@@ -371,6 +378,8 @@ def test_a_page_that_does_not_come_is_no_shorter_series(fetch, alfred, wire):
     out = fetch(settings={"retries": 1})
     assert "unemployment_rate" not in set(out.macro["series"])
     assert "2 of 5 observations" in out.failures["reason"].item()
+    seen = f"UNRATE: {out.failures['reason'].item()}"
+    fault_row("fred", "a long answer ends early", seen, "the other series; the next run asks again")
 
 
 def test_an_empty_series_of_a_first_fetch_is_told(fetch, alfred):

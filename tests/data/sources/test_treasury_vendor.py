@@ -209,17 +209,18 @@ def test_a_year_that_came_badly_is_asked_again(fetch, serve, wire, fault, more, 
     assert any(s == slept for s in fetch.clock.slept) if slept else max(fetch.clock.slept) <= 60
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
-    ("fault", "more", "words"),
+    ("title", "fault", "more", "words"),
     [
-        ("error_500", {"body": "Database is down"}, "Database is down"),
-        ("html", {}, "We will be right back"),
-        ("truncated", {}, "cut off"),
-        ("empty", {}, "without a single day"),
+        ("500, all day", "error_500", {"body": "Database is down"}, "Database is down"),
+        ("a web page instead of CSV, all day", "html", {}, "We will be right back"),
+        ("a year's file is cut off, all day", "truncated", {}, "cut off"),
+        ("a year's file has no rows, all day", "empty", {}, "without a single day"),
     ],
 )
 def test_a_year_that_cannot_be_had_is_told_and_the_rest_kept(
-    fetch, serve, wire, fault, more, words
+    fetch, serve, wire, title, fault, more, words, fault_row
 ):
     serve(date(2023, 3, 8))
     wire.fault("/2022/all", fault, times=None, **more)
@@ -235,9 +236,11 @@ def test_a_year_that_cannot_be_had_is_told_and_the_rest_kept(
     again = fetch(date(2023, 3, 8), stored=lambda table: out.series)
     assert years(wire) == ["2022", "2023"]
     assert again.series["date"].dt.year().unique().to_list() == [2022]
+    kept = "the other years; the next run asks for this one again"
+    fault_row("treasury", title, f"{failure['symbol']}: {failure['reason']}", kept)
 
 
-def test_a_service_that_is_gone_is_one_sentence(fetch, wire, calendar):
+def test_a_service_that_is_gone_is_one_sentence(fetch, wire):
     wire.close()
     with pytest.raises(SourceError, match=r"treasury gave nothing.*cannot be reached"):
         fetch(date(2023, 3, 8), settings={"retries": 1})

@@ -18,7 +18,7 @@ from typing import ClassVar
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.core.errors import SourceError, TransientError
+from wealthos_pipeline.core.errors import AccessError, SourceError, TransientError
 from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.processors.macro import midnight
 from wealthos_pipeline.data.sources.base import Bias, RawFrames, Request, SourceInfo
@@ -238,7 +238,10 @@ class FredVendor(Vendor):
         }  # fmt: skip
         rows: list[dict[str, object]] = []
         while True:
-            body = self.http.json(PATH, {**params, "offset": len(rows)})
+            try:
+                body = self.http.json(PATH, {**params, "offset": len(rows)})
+            except AccessError as error:
+                raise AccessError(f"{error} Check the key in WEALTHOS_KEYS__FRED.") from error
             if not isinstance(body, dict) or not isinstance(body.get("observations"), list):
                 raise SourceError(f"FRED's answer for {name} has no list of observations")
             page = body["observations"]
