@@ -47,6 +47,7 @@ _PUBLICATION = 66
     definition=_identity,
     rooms=_ROOMS,
     owner="team:data",
+    checked=("clean.instruments",),
     whole=True,  # a bar of today can tell that a symbol of long ago was another's
 )
 def instruments(work: Work) -> Mapping[str, pl.DataFrame]:
@@ -210,6 +211,7 @@ def macro(work: Work) -> Mapping[str, pl.DataFrame]:
     inputs=("raw.fundamentals", "clean.instruments"),
     definition=_sources,
     rooms=_ROOMS,
+    checked=("clean.fundamentals",),
     whole=True,  # a figure is restated years after its period
     owner="team:data",
 )
@@ -232,6 +234,7 @@ def fundamentals(work: Work) -> Mapping[str, pl.DataFrame]:
     inputs=("raw.earnings", "clean.instruments"),
     definition=_sources,
     rooms=_ROOMS,
+    checked=("clean.earnings",),
     whole=True,
     owner="team:data",
 )
@@ -254,6 +257,7 @@ def earnings(work: Work) -> Mapping[str, pl.DataFrame]:
     group="clean",
     inputs=("raw.news", "clean.instruments"),
     rooms=_ROOMS,
+    checked=("clean.news",),
     whole=True,
     owner="team:data",
 )
@@ -274,6 +278,7 @@ def news(work: Work) -> Mapping[str, pl.DataFrame]:
     definition=_clock,
     rooms=_ROOMS,
     owner="team:data",
+    checked=("clean.membership",),
     whole=True,  # a symbol's first bar gives its intervals of long before an instrument
 )
 def members(work: Work) -> Mapping[str, pl.DataFrame]:

@@ -35,9 +35,11 @@ _JUDGED = (
         "clean.quarantine",
         "factors.scores_equity",
         "clean.instruments",
+        "clean.membership",
     ),
     rooms=("data/processors/coverage.py", "data/processors/health.py"),
     owner="team:data",
+    checked=("meta.coverage",),
     plots={"meta.coverage": "rows"},
 )
 def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
@@ -62,6 +64,7 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
             [
                 whole.drop(marks.columns[1:]).join(marks, on="date", how="left"),
                 room.coverage(equities, calendar, days, table="factors.scores_equity", rows=scores),
+                room.members(bars, work.read("clean.membership"), calendar, days),
             ],
             how="diagonal",
         )

@@ -195,6 +195,8 @@ class Stage:
                     run_id=session.run.run_id,
                     now=session.now,
                     context=work.read(table, back=CONTEXT, end=before) if before else None,
+                    beside={t: session.lake.read(t) for t in validation.beside(contract)},
+                    highest={"members_have_bars": session.settings.checks.members_missing},
                 )
                 session.checks.append(checks)
                 yield from _check_results(contract, checks)

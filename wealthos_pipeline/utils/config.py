@@ -87,6 +87,14 @@ class CleaningSettings(_Part):
     fx_stale_sessions: int = Field(5, ge=0, description="how old a rate may be")
 
 
+class CheckSettings(_Part):
+    """Bounds of the data checks that depend on the universe."""
+
+    members_missing: float = Field(
+        0.1, gt=0, le=1, description="share of members without a bar above which a check warns"
+    )
+
+
 class TimeSettings(_Part):
     """Clock rules. The lag is added to the official close to give ``known_at``."""
 
@@ -171,6 +179,7 @@ class Settings(BaseSettings):
     fetch: FetchSettings = FetchSettings()
     keys: KeySettings = KeySettings()
     cleaning: CleaningSettings = CleaningSettings()
+    checks: CheckSettings = CheckSettings()
     time: TimeSettings = TimeSettings()
     factors: FactorSettings = FactorSettings()
     models: ModelSettings = ModelSettings()

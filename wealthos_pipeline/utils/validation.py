@@ -16,54 +16,37 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any, cast
 
 import polars as pl
 
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.data import contract as declared
+from wealthos_pipeline.utils.market_rules import MARKET
+from wealthos_pipeline.utils.rules import Compared, Measure, Rule, Severity, coded, of
 
-Severity = Literal["error", "warn"]
-Measure = Callable[[pl.DataFrame, datetime], pl.DataFrame]
-"""Frame and clock → frame with ``value`` and the columns that say where it was measured."""
+__all__ = [
+    "MARKET",
+    "Compared",
+    "Measure",
+    "Rule",
+    "Severity",
+    "beside",
+    "blocking_failures",
+    "in_words",
+    "of",
+    "rules",
+    "validate",
+]
 
 LARGEST = 1.7976931348623157e308
 EXAMPLES = 5
 WIDE = 12
 """Tables with more float columns than this get one check of finiteness for all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One check: ``measure`` must be non-null (``required``), within [low, high], or in ``words``.
-
-    strict: the bounds themselves are not allowed. Null measures are passed over unless required.
-    looks_back: it compares with the rows before, so it is measured on the context too.
-    """
-
-    check: str
-    column: str
-    severity: Severity
-    measure: Measure
-    low: float | None = None
-    high: float | None = None
-    strict: bool = False
-    required: bool = False
-    words: tuple[str, ...] | None = None
-    looks_back: bool = False
-
-
-def of(expression: pl.Expr, *at: str) -> Measure:
-    """The measure that evaluates ``expression`` on every row, located by the columns ``at``."""
-
-    def measure(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        return frame.select(expression.alias("value"), *(a for a in at if a in frame.columns))
-
-    return measure
 
 
 UNITS: dict[str, tuple[float | None, float | None, bool, Severity]] = {
@@ -125,6 +108,11 @@ def rules(contract: TableContract | str) -> list[Rule]:
     return out + list(MARKET.get(table.name, ()))
 
 
+def beside(contract: TableContract | str) -> tuple[str, ...]:
+    """Other tables that the rules of a table read."""
+    return tuple(sorted({name for rule in rules(contract) for name in rule.beside}))
+
+
 def validate(
     contract: TableContract | str,
     frame: pl.DataFrame,
@@ -133,22 +121,27 @@ def validate(
     now: datetime,
     rules: Sequence[Rule] | None = None,
     context: pl.DataFrame | None = None,
+    beside: Mapping[str, pl.DataFrame] | None = None,
+    highest: Mapping[str, float] | None = None,
 ) -> pl.DataFrame:
     """``meta.checks`` rows: each rule of the table (or of ``rules``) on the whole ``frame``.
 
     context: rows of the table before ``frame`` (its last sessions are enough). Without it the
         first session of ``frame`` has nothing to be compared with: growth and completeness of a
         single new day are then not judged.
+    beside: the tables that ``beside`` names, as far as they are there. highest: check → the upper
+        bound to use in place of the rule's own.
 
     ``unexpected`` counts what failed, ``examples`` shows up to five with where they are. A rule
     whose columns the frame does not have fails and says so.
     """
     table = declared(contract) if isinstance(contract, str) else contract
     suite = _rules(table) if rules is None else list(rules)
+    suite = [replace(r, high=(highest or {}).get(r.check, r.high)) for r in suite]
     frame = frame.rechunk()
     measured: list[tuple[Rule, pl.DataFrame]] = []
     found: dict[int, tuple[bool, int, int, str | None]] = {}
-    shared: dict[Measure, pl.DataFrame] = {}
+    shared: dict[Measure | Compared, pl.DataFrame] = {}
     whole = frame
     if context is not None and context.height and frame.height:
         whole = pl.concat(
@@ -158,10 +151,16 @@ def validate(
     for i, rule in enumerate(suite):
         try:
             if rule.measure not in shared:
-                shared[rule.measure] = rule.measure(whole if rule.looks_back else frame, now)
+                rows = whole if rule.looks_back else frame
+                if rule.beside:
+                    at = cast("Compared", rule.measure)(rows, now, beside or {})
+                else:
+                    at = cast("Measure", rule.measure)(rows, now)
+                if rule.looks_back and whole is not frame:
+                    at = at.filter(pl.col("date") >= frame["date"].min())
+                shared[rule.measure] = at
             at = shared[rule.measure]
-            if rule.looks_back and whole is not frame:
-                at = at.filter(pl.col("date") >= frame["date"].min())
+            at = at if rule.where is None else at.filter(rule.where)
         except pl.exceptions.ColumnNotFoundError as error:
             missing = f"column not found: {str(error).splitlines()[0]}"
             found[i] = (False, frame.height, frame.height, json.dumps([missing]))
@@ -207,17 +206,9 @@ def in_words(checks: pl.DataFrame) -> str:
 # --- measures ---------------------------------------------------------------------------------
 
 
-def _coded(frame: pl.DataFrame) -> pl.DataFrame:
-    """``frame`` with texts as ordered integers: comparing 3 million texts costs ten times as much."""
-    texts = [n for n, t in frame.schema.items() if t == pl.String]
-    return frame.with_columns(
-        pl.col(n).cast(pl.Enum(frame[n].drop_nulls().unique().sort())) for n in texts
-    )
-
-
 def _repeats(key: tuple[str, ...]) -> Measure:
     def measure(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        same = _coded(frame.select(key)).is_duplicated().cast(pl.Float64).alias("value")
+        same = coded(frame.select(key)).is_duplicated().cast(pl.Float64).alias("value")
         return frame.select(same, *key)
 
     return measure
@@ -239,59 +230,6 @@ def _known_ahead(key: tuple[str, ...]) -> Measure:
 
     return measure
 
-
-def _growth(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """tr_index over that of the instrument's row before; null on the first."""
-    rows = _coded(frame.select("instrument_id", "date", "tr_index"))
-    rows = rows.sort("instrument_id", "date")
-    before = pl.when(pl.col("instrument_id") == pl.col("instrument_id").shift(1)).then(
-        pl.col("tr_index").shift(1)
-    )
-    return rows.select((pl.col("tr_index") / before).alias("value"), "instrument_id", "date")
-
-
-def _kept(last: bool) -> Measure:
-    """Rows of a session over those of the session before, for all sessions or the last."""
-
-    def measure(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-        count = frame.group_by("date").agg(pl.len().alias("rows")).sort("date")
-        out = count.select(
-            (pl.col("rows") / pl.col("rows").shift(1)).alias("value"), "date", "rows"
-        )
-        return out.tail(1) if last else out
-
-    return measure
-
-
-def _height(frame: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    return pl.DataFrame({"value": [float(frame.height)]})
-
-
-def _in_unit(unit: str) -> Measure:
-    value = pl.when(pl.col("unit") == unit).then(pl.col("value"))
-    return of(value, "series", "tenor", "date")
-
-
-_AT = ("instrument_id", "date")
-
-MARKET: dict[str, tuple[Rule, ...]] = {
-    "raw.prices": (Rule("not_empty", "", "error", _height, 1),),
-    "clean.prices": (
-        Rule("not_empty", "", "error", _height, 1),
-        Rule("positive_price", "close", "error", of(pl.col("close"), *_AT), 0, None, True),
-        Rule("high_not_below_low", "high", "error", of(pl.col("high") - pl.col("low"), *_AT), 0),
-        Rule("daily_growth_possible", "tr_index", "error", _growth, 0.02, 50.0, looks_back=True),
-        Rule("daily_growth_usual", "tr_index", "warn", _growth, 0.5, 2.0, looks_back=True),
-        Rule("session_complete", "date", "warn", _kept(last=False), 0.8, looks_back=True),
-        Rule("last_session_complete", "date", "error", _kept(last=True), 0.5, looks_back=True),
-    ),
-    "clean.series": (
-        Rule("yield_possible", "value", "error", _in_unit("percent"), -5.0, 30.0, True),
-        Rule("index_positive", "value", "error", _in_unit("index"), 0.0, None, True),
-    ),
-    "clean.instruments": (Rule("not_empty", "", "error", _height, 1),),
-}
-"""Table → what the market says beyond the contract."""
 
 _rules = rules
 

@@ -53,6 +53,56 @@ def coverage(
     )
 
 
+def members(
+    prices: pl.DataFrame,
+    membership: pl.DataFrame,
+    calendar: TradingCalendar,
+    dates: Sequence[date] | None = None,
+    *,
+    universe: str = "default",
+) -> pl.DataFrame:
+    """``meta.coverage`` of ``clean.membership``: members at the date that have a bar, against members.
+
+    prices: ``date, instrument_id`` of the sessions in ``dates`` at least (None: every session from the
+        first bar to the last). Members are those that the registry knows; intervals that were taken
+        back do not count. No row where nobody says who is in the universe.
+    """
+    from wealthos_pipeline.data.processors import membership as room
+
+    contract_ = contract("meta.coverage")
+    spans = membership.filter((pl.col("universe") == universe) & pl.col("withdrawn_at").is_null())
+    if not prices.height or not spans.height:
+        return contract_.empty()
+    first, last = prices["date"].min(), prices["date"].max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    days = calendar.sessions(first, last) if dates is None else sorted(dates)
+    if not days:
+        return contract_.empty()
+    lo, slots = calendar.slot(days[0]), [calendar.slot(d) for d in days]
+    change = np.zeros(slots[-1] - lo + 2, dtype=np.int64)
+    for begin, end in spans.select("valid_from", "valid_to").iter_rows():
+        since = max(calendar.slot(begin), lo)
+        until = slots[-1] if end is None else min(calendar.slot(end), slots[-1])
+        if since <= until:
+            change[since - lo] += 1
+            change[until - lo + 1] -= 1
+    expected = np.cumsum(change)
+    counted = (
+        room.universe(prices, membership, universe).group_by("date").agg(pl.len().alias("rows"))
+    )
+    out = pl.DataFrame({"date": days}, schema={"date": pl.Date}).join(
+        counted, on="date", how="left", maintain_order="left"
+    )
+    return contract_.conform(
+        out.with_columns(
+            pl.lit("clean.membership").alias("table"),
+            pl.col("rows").fill_null(0).cast(pl.Int64),
+            pl.Series("expected", [int(expected[s - lo]) for s in slots], dtype=pl.Int64),
+        )
+    )
+
+
 def _alive(prices: pl.DataFrame, calendar: TradingCalendar) -> dict[int, int]:
     """Slot → instruments with a bar in the ``ALIVE`` sessions up to it.
 
