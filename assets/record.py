@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import dagster as dg
 import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
@@ -59,6 +60,7 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
         work.read("clean.quarantine", back=0),
         whole["date"].to_list(),
     )
+    work.note("meta.coverage", "health by month", _heat(work, marks, whole))
     return {
         "meta.coverage": pl.concat(
             [
@@ -69,6 +71,24 @@ def coverage(work: Work) -> Mapping[str, pl.DataFrame]:
             how="diagonal",
         )
     }
+
+
+def _heat(work: Work, marks: pl.DataFrame, whole: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The last months as text, for the UI: a line a mark, a character a month."""
+    from wealthos_pipeline.data.processors import health
+
+    new = whole.drop(marks.columns[1:]).join(marks, on="date", how="left")
+    since = work.start
+    old = work.read("meta.coverage") if since is not None else new.clear()
+    kept = old.filter(pl.col("date") < since) if since is not None else old
+    months = health.monthly(pl.concat([kept, new.select(kept.columns)]))
+    lines = [
+        f"{mark:<9} {line}  worst {100 * worst:.2f} %" for mark, line, worst in health.heat(months)
+    ]
+    body = "\n".join(lines)
+    return dg.MetadataValue.md(
+        f"```\n{body}\n```\nshare of bars: · none ░ 0.01 % ▒ 0.1 % ▓ 1 % █ 10 %"
+    )
 
 
 @stage(

@@ -30,7 +30,10 @@ def test_data_status_counts_rows(wealthos, root: SmallRoot) -> None:
     assert rows["clean.prices"]["rows"] == len(root.days) * 6
     assert rows["clean.prices"]["last"] == root.days[-1].isoformat()
     assert [c["check"] for c in body["failed_checks"]] == ["fresh"]
-    assert "Checks that did not pass" in wealthos("data", "status").out
+    said = wealthos("data", "status").out
+    assert "Checks that did not pass" in said
+    assert "Health by month" in said
+    assert {m["month"][:7] for m in body["health_by_month"]} == {f"{d:%Y-%m}" for d in root.days}
 
 
 def test_quarantine_by_rule_and_symbol(wealthos) -> None:

@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wealthos_pipeline.cli import options
 from wealthos_pipeline.cli.quarantine import quarantine
+from wealthos_pipeline.cli.status import status
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from wealthos_pipeline.cli.published import Published
 
 group = typer.Typer(no_args_is_help=True, help="Data: state, quarantine, history, migration.")
-
-
-@group.command()
-def status(root: options.Root = None, as_json: options.AsJson = False) -> None:
-    """List the tables of the last run: rows, dates, versions; checks that did not pass."""
-    import polars as pl
-
-    from wealthos_pipeline.cli.output import cell, count, emit, facts, note, short_run, table
-    from wealthos_pipeline.cli.published import open_last
-
-    run = open_last(options.load(root))
-    rows = [_extent(run, name) for name in run.snapshot.tables()]
-    failed = run.read("meta.checks").filter(
-        (pl.col("run_id") == run.manifest.run_id) & ~pl.col("success")
-    )
-    if as_json:
-        body = {"run_id": run.manifest.run_id, "as_of": run.manifest.as_of}
-        emit(body | {"tables": rows, "failed_checks": failed.to_dicts()})
-        return
-    m = run.manifest
-    finished = f"{m.finished_at:%Y-%m-%d %H:%M} UTC"
-    facts(
-        [
-            ("run", short_run(m.run_id)),
-            ("through", m.as_of),
-            ("source", m.source),
-            ("finished", finished),
-        ],
-        title="Last published run",
-    )
-    table(
-        ["table", "rows", "first", "last", "version"],
-        [
-            [r["table"], f"{r['rows']:,}", cell(r["first"]), cell(r["last"]), str(r["version"])]
-            for r in rows
-        ],
-        right=("rows", "version"),
-    )
-    if failed.height:
-        table(
-            ["table", "check", "column", "severity", "rows that fail"],
-            [
-                [c["table"], c["check"], c["column"], c["severity"], f"{c['unexpected']:,}"]
-                for c in failed.iter_rows(named=True)
-            ],
-            title="Checks that did not pass",
-            right=("rows that fail",),
-        )
-    rejected = run.read("clean.quarantine").height
-    if rejected:
-        note(f"in quarantine: {count(rejected, 'raw row')}; see wealthos data quarantine")
-
-
-def _extent(run: Published, name: str) -> dict[str, Any]:
-    import polars as pl
-
-    column = run.snapshot.contract(name).date_column
-    wanted = [pl.len().alias("rows")]
-    if column is not None:
-        wanted += [pl.col(column).min().alias("first"), pl.col(column).max().alias("last")]
-    row = run.snapshot.scan(name).select(wanted).collect().row(0, named=True)
-    return {
-        "table": name,
-        "rows": row["rows"],
-        "first": row.get("first"),
-        "last": row.get("last"),
-        "version": run.snapshot.version(name),
-    }
+group.command()(status)
 
 
 group.command()(quarantine)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.data.processors.health import shaded
 from wealthos_pipeline.portfolio.performance import drawdown
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import MandateReport, Report
@@ -263,13 +264,6 @@ def _regime(report: Report) -> Figure | None:
     _percent(axis.yaxis)
     axis.set_yticks([0, 0.5, 1])
     return figure
-
-
-def shaded(shares: np.ndarray) -> np.ndarray:
-    """Shares (decimals) as shades from 0 (none) to 1 (a tenth or more), by their logarithm: 1 in
-    10,000 is just to be seen."""
-    with np.errstate(divide="ignore"):
-        return np.where(shares > 0, np.clip(1 + np.log10(shares * 10) / 4, 0.12, 1.0), 0.0)
 
 
 def _health(report: Report) -> Figure | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.data.processors.health import shaded
 from wealthos_pipeline.portfolio.performance import drawdown
 from wealthos_pipeline.reporting.charts import (
     ACCENT,
@@ -24,7 +25,6 @@ from wealthos_pipeline.reporting.charts import (
     RULE,
     invested,
     judged,
-    shaded,
 )
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import Report

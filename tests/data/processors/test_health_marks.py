@@ -72,3 +72,13 @@ def test_months_are_shares_of_what_was_expected() -> None:
     assert months["month"].to_list() == [date(2024, 1, 1), date(2024, 2, 1)]
     assert months.drop("month").row(0) == (10 / 200, 2 / 200, 1 / 200, 0.0, 10 / 200)
     assert months.drop("month").row(1) == (None,) * 5
+
+
+def test_a_month_is_one_character_by_its_share() -> None:
+    shares = [0.0, 0.0001, 0.001, 0.01, 0.1, 1.0, None]
+    months = pl.DataFrame(
+        {"month": [date(2023, m, 1) for m in range(1, 8)], "missing": shares},
+        schema={"month": pl.Date, "missing": pl.Float64},
+    )
+    assert health.heat(months) == [("missing", "·░▒▓██ ", 1.0)]
+    assert health.heat(months, last=2) == [("missing", "█ ", 1.0)]

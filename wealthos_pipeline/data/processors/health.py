@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from wealthos_pipeline.data.processors.prices import Flag
@@ -19,6 +20,10 @@ MARKS: dict[str, str] = {
 """What is counted by session (``meta.coverage``), in words."""
 
 OUTLIERS = Flag.EXTREME | Flag.VOLUME_SPIKE
+
+
+SHADES = "·░▒▓█"
+"""None; from 0.01 %, 0.1 %, 1 % and 10 % of the bars."""
 
 
 def marks(
@@ -70,3 +75,29 @@ def monthly(coverage: pl.DataFrame) -> pl.DataFrame:
     totals = bars.group_by("month").agg(pl.col(*MARKS, "expected").sum()).sort("month")
     share = [pl.when(pl.col("expected") > 0).then(pl.col(m) / pl.col("expected")) for m in MARKS]
     return totals.select("month", *(s.alias(m) for s, m in zip(share, MARKS, strict=True)))
+
+
+def shaded(shares: np.ndarray) -> np.ndarray:
+    """Shares (decimals) as shades from 0 (none) to 1 (a tenth or more), by their logarithm: 1 in
+    10,000 is just to be seen. NaN stays NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shade = np.clip(1 + np.log10(shares * 10) / 4, 0.12, 1.0)
+        return np.where(np.isnan(shares), np.nan, np.where(shares > 0, shade, 0.0))
+
+
+def heat(months: pl.DataFrame, last: int = 60) -> list[tuple[str, str, float]]:
+    """A line of text a mark, one of ``SHADES`` a month: mark, line, largest share.
+
+    months: of ``monthly``; the last so many are shown. A month in which nothing was expected is blank.
+    """
+    part = months.tail(last)
+    out = []
+    for mark in part.columns[1:]:
+        shares = part[mark].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        known = shares[~np.isnan(shares)]
+        line = "".join(
+            " " if np.isnan(s) else SHADES[0 if s == 0 else max(1, min(int(s * 4 + 1e-9), 4))]
+            for s in shaded(shares)
+        )
+        out.append((mark, line, float(known.max()) if known.size else 0.0))
+    return out
