@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.utils.config import Settings
@@ -93,7 +94,35 @@ def _cleaning(settings: Settings) -> tuple[object, ...]:
 
     rules.switched_off(settings.cleaning)
     cleaning = settings.cleaning.model_dump(mode="json")
-    return *_clock(settings), settings.source.currency, cleaning
+    return *_clock(settings), settings.source.currency, cleaning, _delistings()
+
+
+def _delistings() -> str:
+    """Hash of what a person wrote about delistings."""
+    from wealthos_pipeline.data.processors import delistings
+    from wealthos_pipeline.utils.config import inputs_dir
+
+    return delistings.digest(inputs_dir() / delistings.FILE)
+
+
+def _stated(session: Session) -> tuple[pl.DataFrame, list[str]]:
+    """Delistings that a person stated, and names among them that no instrument has."""
+    from wealthos_pipeline.data.processors import delistings
+    from wealthos_pipeline.utils.config import inputs_dir
+
+    names = session.lake.read("clean.instruments")
+    stated = delistings.read(inputs_dir() / delistings.FILE, session.calendar)
+    ends = delistings.resolved(stated, names, session.calendar)
+    return ends, delistings.unmatched(stated, names)
+
+
+def _told(session: Session) -> date | None:
+    """First date of a stated delisting that became known since the run before."""
+    from wealthos_pipeline.data.processors import delistings
+
+    ends, _ = _stated(session)
+    before = session.run.previous if ends.height else None
+    return None if before is None else delistings.due(ends, before.started_at, session.now)
 
 
 def _reach(settings: Settings) -> int:
@@ -112,6 +141,7 @@ def _reach(settings: Settings) -> int:
     definition=_cleaning,
     rooms=_ROOMS,
     reach=_reach,
+    due=lambda session, dirty: _told(session),
     owner="team:data",
     checked=("clean.prices",),
     plots={"clean.prices": "tr_index"},
@@ -125,6 +155,7 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     lake = work.session.lake
     calendar, now = work.session.calendar, work.session.now
     series = lake.read("raw.series")
+    ends, strangers = _stated(work.session)
     cleaned = room.clean(
         lake.read("raw.prices", start=room.context_start(work.start, calendar)),
         lake.read("clean.instruments"),
@@ -136,6 +167,7 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
         releases=lake.read("raw.releases"),
         base=work.settings.source.currency,
         series=series,
+        ends=ends,
     )
     parts = [
         cleaned.quarantine,
@@ -149,6 +181,8 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     counts = quarantine.counts(cleaned.prices, rejected, cleaned.adjustments)
     for words, by_rule in counts.items():
         work.note("clean.prices", words, by_rule)
+    if strangers:
+        work.note("clean.prices", "delistings of unknown names", ", ".join(strangers))
     if cleaned.counts:
         work.note("clean.prices", "bars brought to another unit", cleaned.counts)
     return {

@@ -35,7 +35,7 @@ def _family_stage(family: Family) -> Stage:
         own = session.library.family(family.asset_class, family.name)
         values = factors.compute(
             own,
-            work.prices(back=own.lookback, columns=_PRICE_COLUMNS, equity=False),
+            work.prices(back=own.lookback, columns=_PRICE_COLUMNS, equity=False, traded=True),
             work.read("clean.series"),
             instruments=session.lake.read("clean.instruments"),
             calendar=session.calendar,
@@ -124,7 +124,7 @@ def _score_stages(library: Library) -> Sequence[Stage]:
         from wealthos_pipeline.factors import evaluation
 
         bars = work.prices(
-            back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]
+            back=1, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
         )
         members = work.universe(back=1)
         everyone = work.session.lake.read("clean.membership").height > 0

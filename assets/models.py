@@ -34,7 +34,9 @@ def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
     features = [c for c in scores.columns if c not in ("date", "instrument_id")]
     made = ml.fit_and_predict(
         scores,
-        work.prices(back=back, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]),
+        work.prices(
+            back=back, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
+        ),
         work.universe(back=back),
         work.session.calendar,
         settings,
@@ -62,7 +64,9 @@ def evaluation(work: Work) -> Mapping[str, pl.DataFrame]:
 
     out = room.evaluate(
         work.read("models.predictions", back=1),
-        work.prices(back=1, columns=["instrument_id", "date", "slot", "tr_index", "known_at"]),
+        work.prices(
+            back=1, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
+        ),
         work.session.calendar,
         work.settings.models.horizon,
         start=work.start,

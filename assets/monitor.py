@@ -27,11 +27,11 @@ def regime(work: Work) -> Mapping[str, pl.DataFrame]:
 
     calendar, lake = work.session.calendar, work.session.lake
     since = None if work.start is None else room.needed_from(calendar, work.start)
-    columns = ["instrument_id", "date", "slot", "tr_index"]
+    columns = ["instrument_id", "date", "slot", "tr_index", "flags"]
     prices = lake.read("clean.prices", start=since, columns=columns)
     prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
     universe = membership.universe(
-        prices.select("date", "instrument_id"), lake.read("clean.membership")
+        prices.select("date", "instrument_id", "flags"), lake.read("clean.membership")
     )
     returns = room.market_returns(prices, universe=universe)
     return {"monitor.regime": room.filtered(returns, calendar, start=work.start)}

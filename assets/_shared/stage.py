@@ -98,10 +98,21 @@ class Work:
         return self.session.lake.read(table, start=start, columns=columns, **more)
 
     def prices(
-        self, *, back: int | None = None, columns: Sequence[str] | None = None, equity: bool = True
+        self,
+        *,
+        back: int | None = None,
+        columns: Sequence[str] | None = None,
+        equity: bool = True,
+        traded: bool = False,
     ) -> pl.DataFrame:
-        """``clean.prices``, of equities only unless told otherwise."""
-        frame = self.read("clean.prices", back=back, columns=columns)
+        """``clean.prices``, of equities only unless told otherwise; ``traded``: without the terminal
+        bars of delistings, which are values and not prices."""
+        from wealthos_pipeline.data.processors.membership import traded as without_terminal
+
+        wanted = columns if columns is None or not traded else [*columns, "flags"]
+        frame = self.read("clean.prices", back=back, columns=wanted)
+        if traded:
+            frame = without_terminal(frame).select(columns or pl.all())
         return frame.filter(pl.col("instrument_id").is_in(self.equities)) if equity else frame
 
     @cached_property
@@ -119,11 +130,12 @@ class Work:
         """``date, instrument_id`` of the members at the date."""
         from wealthos_pipeline.data.processors import membership
 
-        prices = self.prices(back=back, columns=["date", "instrument_id"])
+        prices = self.prices(back=back, columns=["date", "instrument_id"], traded=True)
         return membership.universe(prices, self.session.lake.read("clean.membership"))
 
 
 Compute = Callable[[Work], Mapping[str, pl.DataFrame]]
+Due = Callable[[Session, date | None], date | None]
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ class Stage:
     always: bool
     snap: str
     whole: bool
-    due: Callable[[Session], date | None] | None
+    due: Due | None
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
@@ -261,10 +273,10 @@ class Stage:
             return (
                 None  # what was made by other code or settings does not stand before a date either
             )
-        due = None if self.due is None else self.due(session)
-        dirty = min(
-            (d for d in (plan.dirty_from, session.from_date, due) if d is not None), default=None
-        )
+        known = (plan.dirty_from, session.from_date)
+        dirty = min((d for d in known if d is not None), default=None)
+        due = None if self.due is None or dirty == date.min else self.due(session, dirty)
+        dirty = min((d for d in (dirty, due) if d is not None), default=None)
         if dirty is None or dirty == date.min:
             return None
         start = session.calendar.offset(dirty, -self.reach(session.settings))
@@ -425,7 +437,7 @@ def stage(
     always: bool = False,
     snap: str = "",
     whole: bool = False,
-    due: Callable[[Session], date | None] | None = None,
+    due: Due | None = None,
     name: str | None = None,
 ) -> Callable[[Compute], Stage]:
     """Declare a stage.
@@ -437,7 +449,8 @@ def stage(
     whose rows exist for the latest date only (None: the whole table). snap: the first date to
     compute is moved back to the first session of its month. always: run even if no input changed.
     whole: the tables are small and any row of the inputs can change any of theirs: never in part.
-    due: first date of a row that the passing of time alone has made known since the last run.
+    due: gives, for the first date that differs in an input, the first date of a row that has to be
+    made again for another reason, such as the passing of time.
     """
 
     def declare(compute: Compute) -> Stage:

@@ -9,6 +9,7 @@ import polars as pl
 
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.prices import Flag
 
 
 def forward_returns(
@@ -20,10 +21,10 @@ def forward_returns(
 ) -> pl.DataFrame:
     """``tr[t+1+h] / tr[t+1] − 1`` for every bar of t whose label is complete.
 
-    prices: ``instrument_id, date, tr_index`` (``slot`` is used where it is there).
+    prices: ``instrument_id, date, tr_index`` (``slot`` and ``flags`` are used where they are there).
     Returns ``date, instrument_id, label (Float64, decimal), label_end (date), known_at``, sorted,
     for dates ≥ ``start``. Sessions are the calendar's. No row where the instrument has no bar at
-    t+1 (it cannot be bought) or where t+1+h lies after the panel's last session. A gap at t+1+h is
+    t+1, or only the terminal bar of a delisting (it cannot be bought), or where t+1+h lies after the panel's last session. A gap at t+1+h is
     valued at the last bar before it; a delisting inside the interval at its last bar, then cash.
     ``known_at`` is that of the session t+1+h.
     """
@@ -34,6 +35,9 @@ def forward_returns(
         "date",
         _slots(prices, calendar),
         pl.col("tr_index").cast(pl.Float64),
+        (
+            pl.col("flags") & int(Flag.TERMINAL) == 0 if "flags" in prices.columns else pl.lit(True)
+        ).alias("traded"),
     ).drop_nulls()
     empty = _with_ends(
         pl.DataFrame(
@@ -58,7 +62,9 @@ def forward_returns(
     width = np.int64(last) + horizon + 3
     key = name * width + slot
     entry = np.minimum(np.arange(len(key)) + 1, len(key) - 1)
-    held = (key[entry] == key + 1) & (slot + 1 + horizon <= last)
+    held = (
+        (key[entry] == key + 1) & frame["traded"].to_numpy()[entry] & (slot + 1 + horizon <= last)
+    )
     exit_ = np.searchsorted(key, key + 1 + horizon, side="right") - 1
     if start is not None:
         held &= slot > calendar.slot(start) - (1 if calendar.is_session(start) else 0)

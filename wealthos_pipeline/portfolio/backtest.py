@@ -246,12 +246,12 @@ class _Market:
         )
 
     def fill_prices(self, row: int) -> Floats:
-        """Price of a unit at the fill; NaN where the session has no bar.
+        """Price of a unit at the fill; NaN where the session has no price to trade at.
 
         At the open: the total-return index times open over close of the session (an ex-date's
         dividend is thus reinvested at the close); the close where no open is known.
         """
-        tr = self.panel.tr[row]
+        tr = np.where(self.panel.tradable(row), self.panel.tr[row], np.nan)
         if self.mandate.fill == "close":
             return tr
         ratio = self.panel.open[row] / self.panel.close[row]

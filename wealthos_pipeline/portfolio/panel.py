@@ -15,7 +15,7 @@ from wealthos_pipeline.data.processors.prices import Flag
 
 Floats = NDArray[np.float64]
 
-UNTRADED = Flag.STALE
+UNTRADED = Flag.STALE | Flag.TERMINAL
 """A bar with one of these flags gives a value, and no price at which anything is bought or sold."""
 
 

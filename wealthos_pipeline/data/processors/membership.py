@@ -234,9 +234,10 @@ def universe(prices: pl.DataFrame, membership: pl.DataFrame, name: str = "defaul
     """``date, instrument_id``: the rows of ``prices`` that were in universe ``name`` on their date.
 
     Everything when the universe has no membership rows. Intervals that the source took back are not
-    counted; for what stood at an instant read ``membership`` as of it.
+    counted; for what stood at an instant read ``membership`` as of it. A terminal bar of a delisting
+    is never in it, where ``prices`` has ``flags``.
     """
-    rows = prices.select("date", "instrument_id").sort("date", "instrument_id")
+    rows = traded(prices).select("date", "instrument_id").sort("date", "instrument_id")
     if "withdrawn_at" in membership.columns:
         membership = membership.filter(pl.col("withdrawn_at").is_null())
     spans = membership.filter(pl.col("universe") == name).select(
@@ -254,3 +255,12 @@ def universe(prices: pl.DataFrame, membership: pl.DataFrame, name: str = "defaul
         .unique()
         .sort("date", "instrument_id")
     )
+
+
+def traded(prices: pl.DataFrame) -> pl.DataFrame:
+    """``prices`` without the terminal bars of delistings; all of it where there are no ``flags``."""
+    from wealthos_pipeline.data.processors.prices import Flag
+
+    if "flags" not in prices.columns:
+        return prices
+    return prices.filter((pl.col("flags") & int(Flag.TERMINAL)) == 0)

@@ -1,8 +1,9 @@
 """From raw bars to ``clean.prices``: rules, one basis, forward-chained indices, flags.
 
 Nothing here depends on bars after the row's date, save corrections that were fetched later, which
-stamp ``known_at``, and spikes, which are believed until the bar after them is known (``spikes``). ``tr_index`` and ``split_index`` are sequential Float64 products from the
-instrument's first bar, so a continuation from stored rows gives the bits of a full computation.
+stamp ``known_at``, and spikes, which are believed until the bar after them is known (``spikes``).
+``tr_index`` and ``split_index`` are sequential Float64 products from the instrument's first bar, so
+a continuation from stored rows gives the bits of a full computation.
 
 The return into a bar, in this order: the ratio of adjusted closes inside one fetch, where the
 vendor has them; else ``(close + dividend) × split / close before``. Where the vendor's closes carry
@@ -10,11 +11,12 @@ a ``basis_vintage`` they are adjusted for splits already, so a split event is no
 change of that basis which also rescaled the volume is recorded as the split it was.
 
 A delisting needs nothing: the bars stop. What a label or a backtest makes of that is said there.
+Where a person stated what holders got, one more bar says so (``delistings``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import IntFlag
 
@@ -23,7 +25,14 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ContractError
-from wealthos_pipeline.data.processors import events, quality, quarantine, raw, spikes
+from wealthos_pipeline.data.processors import (
+    delistings,
+    events,
+    quality,
+    quarantine,
+    raw,
+    spikes,
+)
 from wealthos_pipeline.data.processors import rules as registry
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.effective import RATE, effective
@@ -39,7 +48,10 @@ EXTREME = 1.5
 SLACK = 0.005
 """The close may lie outside [low, high] by this fraction (rounding of adjusted prices)."""
 
-STATE = ("instrument_id", "date", "slot", "close", "split_index", "tr_index", "known_at", "basis")
+STATE = (
+    "instrument_id", "date", "slot", "close", "split_index", "tr_index", "known_at", "basis",
+    "currency", "local_currency", "fx_rate",
+)  # fmt: skip
 """Columns of ``clean.prices`` that ``previous`` needs."""
 
 
@@ -105,6 +117,7 @@ def clean(
     releases: pl.DataFrame | None = None,
     base: str | None = None,
     series: pl.DataFrame | None = None,
+    ends: pl.DataFrame | None = None,
 ) -> Cleaned:
     """Clean bars from ``start`` on (None: all), and what was rejected among the rows handed in.
 
@@ -113,6 +126,7 @@ def clean(
     previous: ``last_rows``: the clean rows before ``start`` to continue from. Required with it.
     cleaning: thresholds, and rules that are switched off. releases: rows of ``raw.releases``.
     base: currency to convert to, at the rates in ``series`` (``raw.series``); None: as the bars come.
+    ends: ``delistings.resolved``; rows after a stated last session are quarantined.
     Rules: ``rules.RULES``. Rows whose fields are all null are no rows. ContractError when the
     raw rows do not reach back to the bar before ``start``.
     """
@@ -123,12 +137,19 @@ def clean(
     if releases is not None:
         releases = releases.filter(pl.col("fetched_at") <= now)
     named = quarantine.released(named, releases)
+    ends = None if ends is None else ends.filter(pl.col("told_at") <= now)
+    if ends is not None and ends.height:
+        over = ends.select("instrument_id", pl.col("date").alias("ended"), "told_at")
+        named = named.join(over, on="instrument_id", how="left", maintain_order="left")
+        named = named.with_columns(pl.when(pl.col("date") > pl.col("ended")).then("told_at"))
     named = events.prepared(
         named, instruments, calendar, base=base, series=series, stale=cleaning.fx_stale_sessions
     )
     judged = _judge(named, instruments["symbol"].unique(), now)
     bad = judged.filter(pl.col("rule").is_not_null())
-    good = events.with_factors(judged.filter(pl.col("rule").is_null()).drop("rule"))
+    good = events.with_factors(
+        judged.filter(pl.col("rule").is_null()).drop("rule", *_ENDED, strict=False)
+    )
     if start is not None and previous is not None:  # before it, what was taken back stays so
         good = _as_stored(good, previous, start)
 
@@ -147,7 +168,8 @@ def clean(
         prices = _finished(_chained(first), instruments, off, large)
         logged = quarantine.logged(broken, judged, prices, releases, events.logged(first))
         rejected = _quarantine(bad, raw_prices, calendar)
-        return Cleaned(prices, rejected, logged, counts=events.counts(first))
+        out = Cleaned(prices, rejected, logged, counts=events.counts(first))
+        return _closed(out, previous, ends, now, start, off)
     again = good.join(found, on="instrument_id", how="semi", maintain_order="left")
     kept, _ = built(again.join(found, on=spikes.KEY, how="anti", maintain_order="left"))
     bars = spikes.spliced(first, kept, found)
@@ -156,15 +178,43 @@ def clean(
     seen = _finished(spikes.believed(first, found, chained, cleaning), instruments, off, large)
     found = spikes.dated(found, prices)
     bad = pl.concat([bad, spikes.rejected(good, found)], how="diagonal")
-    return Cleaned(
+    out = Cleaned(
         prices,
         _quarantine(bad, raw_prices, calendar),
         quarantine.logged(broken, judged, prices, releases, events.logged(bars)),
         spikes.history(seen, found),
         events.counts(bars),
     )
+    return _closed(out, previous, ends, now, start, off)
 
 
+def _closed(
+    out: Cleaned,
+    previous: pl.DataFrame | None,
+    ends: pl.DataFrame | None,
+    now: datetime,
+    start: date | None,
+    off: frozenset[str],
+) -> Cleaned:
+    """``out`` with the terminal bars of stated delistings."""
+    if ends is None or not ends.height or "terminal_return" in off:
+        return out
+    rows = [out.prices.select(STATE)] if previous is None else [previous, out.prices.select(STATE)]
+    mine = pl.concat([r.select(STATE) for r in rows]).join(ends, on="instrument_id", how="semi")
+    mine = mine.filter(pl.col("date") == pl.col("date").max().over("instrument_id"))
+    bars = delistings.terminal(mine, ends, now)
+    if start is not None:
+        bars = bars.filter(pl.col("date") >= start)
+    if not bars.height:
+        return out
+    return replace(
+        out,
+        prices=contract("clean.prices").conform(pl.concat([out.prices, bars])),
+        adjustments=pl.concat([out.adjustments, delistings.logged(bars, mine, ends)]),
+    )
+
+
+_ENDED = ("ended", "told_at")
 _FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
 _EMPTY = (
     pl.all_horizontal(pl.col(_FIELDS[:6]).is_null())
@@ -197,6 +247,8 @@ def _judge(frame: pl.DataFrame, symbols: pl.Series, now: datetime) -> pl.DataFra
     }
     if RATE in frame.columns:
         found["no_fx"] = pl.col(RATE).is_null()
+    if "ended" in frame.columns:
+        found["after_delisting"] = pl.col("date") > pl.col("ended")
     # a date after the run is in the future first of all, whether a session or not
     late = pl.when(pl.col("date") > now.date()).then(pl.lit("future_date"))
     free = {name: pl.col(quarantine.freed(name)).is_null() for name in quarantine.RELEASABLE}

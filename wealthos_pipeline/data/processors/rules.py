@@ -95,6 +95,12 @@ _ALL = (
         final="say whose bar it is in data/inputs/instruments.csv instead",
     ),
     Rule(
+        "after_delisting", "reject", "After the last session",
+        "data/inputs/delistings.csv says that the last session of the instrument was before",
+        needed="what a person stated counts",
+        final="correct data/inputs/delistings.csv instead",
+    ),
+    Rule(
         "not_a_session", "reject", "No session",
         "the exchange held no session on this date",
         needed="a bar lies in a slot of the exchange's calendar",

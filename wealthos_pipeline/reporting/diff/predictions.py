@@ -83,7 +83,7 @@ def universe_at(run: Snapshot, day: date) -> pl.DataFrame:
     """The run's universe of equities at one date."""
     instruments = run.read("clean.instruments")
     equities = instruments.filter(pl.col("asset_class") == "equity")["instrument_id"].unique()
-    bars = run.read("clean.prices", columns=["date", "instrument_id"], start=day, end=day)
+    bars = run.read("clean.prices", columns=["date", "instrument_id", "flags"], start=day, end=day)
     bars = bars.filter(pl.col("instrument_id").is_in(equities.implode()))
     return membership.universe(bars, run.read("clean.membership"))
 

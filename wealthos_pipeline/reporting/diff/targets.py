@@ -72,7 +72,7 @@ def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettin
 
     def members(rows: pl.DataFrame) -> pl.DataFrame:
         return membership.universe(
-            rows.select("date", "instrument_id"), run.read("clean.membership")
+            rows.select("date", "instrument_id", "flags"), run.read("clean.membership")
         )
 
     stored = risk.from_frames(
