@@ -37,6 +37,8 @@ BAND = 0.03
 """In logs: how near to a plain ratio a move without an event is marked."""
 SMALL = 1.5
 """Smaller ratios than this are not told from an ordinary move by the price alone."""
+NEAR = 12
+"""Calendar days before a split in which the bar before it is looked for."""
 SLACK = 0.02
 """What a split may differ from the list's number before the list is taken to be wrong."""
 AGREES = 1e-3
@@ -55,40 +57,40 @@ def with_factors(versions: pl.DataFrame) -> pl.DataFrame:
     listed = pl.col("basis_vintage").is_not_null() & split.is_not_null()
     traded = split.is_not_null() & pl.col("dividend").is_not_null()
     out = versions.with_columns((listed | traded).alias(EVENTS), listed.alias("_listed"))
-    factor = np.ones(out.height)
-    known = _intervals(out)
-    if known.height:
-        rows = (
-            out.with_row_index("_row")
-            .filter("_listed")
-            .select("_row", _BY, "date", STAMP, "basis_vintage")
-            .join(known.select(_BY).unique(), on=_BY, how="semi")
-        )
-        # from the last split back, so that a row's product is that of the row after it times one split
-        for _, step in known.sort("_turn").group_by("_turn", maintain_order=True):
-            hit = rows.join(step, on=_BY, how="inner").filter(
-                (pl.col("_day") > pl.col("date"))
-                & (pl.col("_day") <= pl.col("basis_vintage"))
-                & (pl.col("_from") <= pl.col(STAMP))
-                & (pl.col(STAMP) < pl.col("_to"))
-            )
-            factor[hit["_row"].to_numpy()] *= hit["_ratio"].to_numpy()
+    factor = _products(out, _intervals(out))
     return out.with_columns(pl.Series(FACTOR, factor)).drop("_listed")
 
 
+def _products(rows: pl.DataFrame, known: pl.DataFrame) -> NDArray[np.float64]:
+    """The factor of each row, from the last split back: a row's product is that of the row after it
+    times one split, to the last bit."""
+    factor = np.ones(rows.height)
+    if not known.height:
+        return factor
+    columns = ("_day", "_ratio", "_from", "_to")
+    steps = {
+        str(name): list(zip(*(part[c].to_physical().to_list() for c in columns), strict=True))
+        for (name,), part in known.group_by(_BY, maintain_order=True)
+    }
+    day, vintage, stamp = (
+        rows[c].to_physical().to_numpy() for c in ("date", "basis_vintage", STAMP)
+    )
+    listed = rows["_listed"].to_numpy()
+    runs = rows[_BY].rle()
+    end = 0
+    for name, length in zip(runs.struct.field("value"), runs.struct.field("len"), strict=True):
+        at, end = slice(end, end + length), end + length
+        for when, ratio, since, until in steps.get(name, ()):
+            hit = (day[at] < when) & (vintage[at] >= when) & listed[at]
+            hit &= (stamp[at] >= since) & (stamp[at] < until)
+            factor[at] = np.where(hit, factor[at] * ratio, factor[at])
+    return factor
+
+
 def _intervals(rows: pl.DataFrame) -> pl.DataFrame:
-    """``instrument_id, _day, _ratio``, known in ``[_from, _to)``, with ``_turn`` counted by
-    instrument from its last split back."""
-    empty = pl.DataFrame(
-        schema={
-            _BY: pl.String, "_day": pl.Date, "_ratio": pl.Float64, "_turn": pl.UInt32,
-            "_from": pl.Datetime("us", "UTC"), "_to": pl.Datetime("us", "UTC"),
-        }
-    )  # fmt: skip
+    """``instrument_id, _day, _ratio``, known in ``[_from, _to)``, from the last split back."""
     events = rows.filter("_listed")
     days = events.filter(pl.col("split_ratio") != 1.0).select(_BY, "date").unique()
-    if not days.height:
-        return empty
     end = pl.lit(_END).cast(pl.Datetime("us", "UTC"))
     spans = (
         events.join(days, on=[_BY, "date"], how="semi")
@@ -103,8 +105,7 @@ def _intervals(rows: pl.DataFrame) -> pl.DataFrame:
     )
     spans = _not_applied(spans, events)
     spans = spans.filter((pl.col("_ratio") != 1.0) & (pl.col("_from") < pl.col("_to")))
-    spans = spans.sort([_BY, "_day", "_from"], descending=[False, True, False])
-    return spans.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).over(_BY).alias("_turn"))
+    return spans.sort([_BY, "_day", "_from"], descending=[False, True, False])
 
 
 _END = np.datetime64("9999-12-31T00:00:00", "us").item()
@@ -113,9 +114,14 @@ _END = np.datetime64("9999-12-31T00:00:00", "us").item()
 def _not_applied(spans: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """``spans`` without the fetches whose own prices jump by a split that they list: these prices
     were not rescaled."""
-    fetched = events.join(
-        spans.select(_BY, pl.col("_from").alias(STAMP)).unique(), on=[_BY, STAMP], how="semi"
-    ).sort(_BY, STAMP, "date")
+    around = pl.concat(
+        spans.select(_BY, pl.col("_day").dt.offset_by(f"-{k}d").alias("date")) for k in range(NEAR)
+    ).unique()
+    fetched = (
+        events.join(around, on=[_BY, "date"], how="semi")
+        .join(spans.select(_BY, pl.col("_from").alias(STAMP)).unique(), on=[_BY, STAMP], how="semi")
+        .sort(_BY, STAMP, "date")
+    )
     jump = fetched.with_columns(
         (pl.col("close") / pl.col("close").shift(1).over(_BY, STAMP)).alias("_jump")
     ).filter(pl.col("split_ratio") != 1.0)
@@ -187,17 +193,27 @@ def returns(bars: pl.DataFrame) -> pl.DataFrame:
     rescaled = (pl.col("den_close") != pl.col("prev_first_close")) | (pl.col("_ratio") != 1.0)
     off = (rescaled & ((fits / pl.col("_ratio") - 1).abs() > slack)).fill_null(value=False)
     events = pl.col(EVENTS)
-    near = pl.any_horizontal(
-        *((pl.col("_price").log().abs() - float(np.log(n))).abs() <= BAND for n in PLAIN)
-    )
+    near = _near(bars["_price"].to_numpy())
     bars = bars.with_columns(
         pl.when(events & off).then(fits).alias("_fit"),
-        (events & near & (pl.col("_ratio") == 1.0)).fill_null(value=False).alias("_suspect"),
+        (events & pl.Series(near) & (pl.col("_ratio") == 1.0))
+        .fill_null(value=False)
+        .alias("_suspect"),
     )
     return bars.with_columns(
         pl.Series("_fit", _plain(bars["_fit"].to_numpy(), bars.height), dtype=pl.Float64)
         .fill_nan(None)
     )  # fmt: skip
+
+
+def _near(growth: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether a growth is next to a plain ratio or its inverse."""
+    out = np.zeros(len(growth), dtype=np.bool_)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        move = np.abs(np.log(growth))
+        at = np.flatnonzero(move >= np.log(PLAIN[0]) - BAND)
+    out[at] = (np.abs(move[at, None] - np.log(PLAIN)) <= BAND).any(axis=1)
+    return out
 
 
 def _plain(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -93,48 +93,70 @@ def judged(bars: pl.DataFrame) -> pl.DataFrame:
     bars: ``corporate_actions.returns``, sorted by instrument and date, with the bars of ``DAYS`` before
     those that matter.
     """
-    n = bars.height
-    scale, rules, why = np.ones(n), [""] * n, [""] * n
     before = pl.col("den_close") / pl.col("_bridge")
-    size = pl.col("num_dividend").fill_null(0.0) / before
-    fall = 1.0 - pl.coalesce("open", "close") / pl.col("close") * pl.col("num_close") / before
     told = pl.col("_price") * pl.col("den_adj") / pl.col("num_adj")
-    view = bars.select(
-        pl.col("instrument_id").rle_id().alias("name"),
+    fall = 1.0 - pl.coalesce("open", "close") / pl.col("close") * pl.col("num_close") / before
+    view = bars.lazy().with_row_index("_row").select(
+        "_row",
+        pl.col("instrument_id").alias("name"),
         pl.col("date").cast(pl.Int32).alias("day"),
         (pl.col("date") - pl.col("prev_date")).dt.total_days().alias("gap"),
         pl.col("_price").log().alias("move"),
-        size.alias("size"),
+        (pl.col("num_dividend") / before).alias("size"),
         fall.alias("fall"),
         (1.0 - told).alias("told"),
         pl.col("num_dividend").alias("amount"),
-        pl.col("_bridge").alias("bridge"),
         pl.col("_minor").alias("minor"),
-        (pl.col(EVENTS) & (pl.col("num_dividend") > 0)).fill_null(value=False).alias("pays"),
-    )
-    pays = np.flatnonzero(view["pays"].to_numpy())
-    if not len(pays):
-        return _with(bars, scale, rules, why)
-    array = {c: view[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in view.columns}
-    for at in pays:
-        if not np.isfinite(array["size"][at]):
-            continue
-        case = _case(array, int(at))
-        scale[at], rules[at] = verdict(case)
-        if rules[at]:
-            told_words = f"{case.told:.3%}" if np.isfinite(case.told) else "nothing"
-            why[at] = (
-                f"dividend of {case.yield_:.3%} of the close before; the price fell {case.drop:.3%} "
-                f"(usual move {case.noise:.3%}); adjusted closes say {told_words}"
-            )
+        EVENTS,
+    )  # fmt: skip
+    paying = view.filter(pl.col(EVENTS) & (pl.col("amount") > 0) & pl.col("size").is_finite())
+    doubtful = paying.filter(_doubtful()).collect()
+    scale, rules, why = np.ones(bars.height), {}, {}
+    if doubtful.height:
+        near = view.filter(pl.col("name").is_in(doubtful["name"].unique().to_list())).collect()
+        coded = near.with_columns(pl.col("name").rle_id()).cast(pl.Float64)
+        array = {c: coded[c].fill_null(np.nan).to_numpy() for c in coded.columns}
+        for at in np.flatnonzero(near["_row"].is_in(doubtful["_row"].implode()).to_numpy()):
+            case, row = _case(array, int(at)), int(near["_row"][int(at)])
+            scale[row], rule = verdict(case)
+            if rule:
+                rules[row], why[row] = rule, _words(case)
     return _with(bars, scale, rules, why)
 
 
-def _with(bars: pl.DataFrame, scale: Floats, rules: list[str], why: list[str]) -> pl.DataFrame:
+def _words(case: Case) -> str:
+    told = f"{case.told:.3%}" if np.isfinite(case.told) else "nothing"
+    return (
+        f"dividend of {case.yield_:.3%} of the close before; the price fell {case.drop:.3%} "
+        f"(usual move {case.noise:.3%}); adjusted closes say {told}"
+    )
+
+
+def _doubtful() -> pl.Expr:
+    """Whether ``verdict`` may say something of a dividend: a few of many."""
+    size, told = pl.col("size"), pl.col("told")
+    again = (pl.col("amount") / pl.col("amount").shift(1) - 1.0).abs() <= 0.005
+    again &= (pl.col("day") - pl.col("day").shift(1)).is_between(0, REPEAT_DAYS)
+    return pl.any_horizontal(
+        (size > LARGE) & (pl.col("fall") < size / 2),
+        pl.col("minor") & (size < SMALL),
+        told.is_finite() & ((told <= 0.02 * size) | (told >= 50 * size)),
+        again & (pl.col("name") == pl.col("name").shift(1)),
+    ).fill_null(value=False)
+
+
+def _with(
+    bars: pl.DataFrame, scale: Floats, rules: dict[int, str], why: dict[int, str]
+) -> pl.DataFrame:
+    def text(name: str, said: dict[int, str]) -> pl.Expr | pl.Series:
+        if not said:
+            return pl.lit("").alias(name)
+        return pl.Series(name, [said.get(i, "") for i in range(len(scale))], dtype=pl.String)
+
     return bars.with_columns(
         pl.Series("_paid", scale, dtype=pl.Float64),
-        pl.Series("_paid_rule", rules, dtype=pl.String),
-        pl.Series("_paid_why", why, dtype=pl.String),
+        text("_paid_rule", rules),
+        text("_paid_why", why),
     )
 
 
@@ -170,14 +192,25 @@ def differs(bars: pl.DataFrame) -> pl.DataFrame:
     left = 1.0 - pl.col("_cash") * pl.col("_bridge") / pl.col("den_close")
     other = pl.col("_price") / left
     vendor = pl.col("num_adj") / pl.col("den_adj")
-    slack = DIFFERS + pl.sum_horizontal(
+
+    def off(slack: float | pl.Expr) -> pl.Expr:
+        low, high = pl.min_horizontal(ours, other), pl.max_horizontal(ours, other)
+        return (vendor < low * (1 - slack)) | (vendor > high * (1 + slack))
+
+    rounding = pl.sum_horizontal(
         *(_half_digit(n) / pl.col(n) for n in ("num_adj", "den_adj", "num_close", "den_close"))
     )
-    low, high = pl.min_horizontal(ours, other), pl.max_horizontal(ours, other)
-    off = (vendor < low * (1 - slack)) | (vendor > high * (1 + slack))
-    return bars.with_columns(
-        pl.when((pl.col(EVENTS) & off).fill_null(value=False)).then(vendor).alias("_differs")
+    found = (
+        bars.lazy()
+        .with_row_index("_row")
+        .filter((pl.col(EVENTS) & off(DIFFERS)).fill_null(value=False))
+        .filter(off(DIFFERS + rounding))
+        .select("_row", vendor.alias("vendor"))
+        .collect()
     )
+    said = np.full(bars.height, np.nan)
+    said[found["_row"].to_numpy()] = found["vendor"].to_numpy()
+    return bars.with_columns(pl.Series("_differs", said).fill_nan(None))
 
 
 def _half_digit(name: str) -> pl.Expr:
