@@ -5,10 +5,9 @@ from __future__ import annotations
 import dagster as dg
 
 from assets._shared.stage import asset_key
+from assets.ingest import ingest
 
-RAW = (
-    "raw.prices", "raw.series", "raw.instruments", "raw.membership", "raw.rejected", "meta.failures",
-)  # fmt: skip
+RAW = tuple(c.name for c in ingest.contracts)
 
 EVERYTHING = dg.AssetSelection.all()
 

@@ -11,7 +11,7 @@ is over in New York, the last of the places from which these tables are filled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import polars as pl
@@ -113,7 +113,7 @@ def day_over(day: pl.Expr) -> pl.Expr:
 def published(stamp: str = "published_at") -> pl.Expr:
     """The instant that a vendor's date of publication means: a bare day counts when it is over."""
     at = pl.col(stamp)
-    bare = at.dt.time() == time(0)
+    bare = at == at.dt.truncate("1d")
     return pl.when(bare).then(day_over(at.dt.date())).otherwise(at)
 
 
