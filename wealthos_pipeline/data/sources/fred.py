@@ -140,7 +140,7 @@ class FredVendor(Vendor):
                     "fx_weekly",
                     "Exchange rates are published once a week",
                     "The rates of a week (noon in New York) are taken as known on the first business "
-                    "day of the week after, so the latest known rate is one to six sessions old.",
+                    "day of the week after, so the latest known rate is two to seven sessions old.",
                 ),
             ),
             live=True,
