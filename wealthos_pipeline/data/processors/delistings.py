@@ -218,7 +218,7 @@ def terminal(last: pl.DataFrame, ends: pl.DataFrame, now: datetime) -> pl.DataFr
             pl.when(watched).then(pl.lit("observed")).otherwise(pl.lit("assumed")).alias("basis"),
             pl.max_horizontal("told_at", pl.when(watched).then("known_at")).alias("known_at"),
         )
-        .select(n for n in table.column_names)
+        .select(table.column_names)
     )
 
 

@@ -50,7 +50,7 @@ SLACK = 0.005
 
 STATE = (
     "instrument_id", "date", "slot", "close", "split_index", "tr_index", "known_at", "basis",
-    "currency", "local_currency", "fx_rate",
+    "currency", "local_currency", "fx_rate", "basis_vintage",
 )  # fmt: skip
 """Columns of ``clean.prices`` that ``previous`` needs."""
 
