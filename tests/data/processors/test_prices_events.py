@@ -330,3 +330,68 @@ def test_what_was_known_is_the_same_without_what_came_after(calendar):
         there = raw.as_of(rows, instant, calendar)
         seen = cleaned(there, calendar, instant).prices
         assert whole.filter(pl.col("known_at") <= instant).equals(seen)
+
+
+@pytest.mark.parametrize("fault", ["none", "late"])
+def test_a_history_that_is_fetched_again_in_full_moves_nothing(calendar, now, fault):
+    listing = Listing(
+        calendar, splits={40: 4.0}, dividends={20: 0.8}, late={40: 42} if fault == "late" else {}
+    )
+    rows = stored(listing, [38, 39, 40, 41])
+    before = cleaned(rows, calendar, now).prices
+    again = pl.concat([rows, raw.new_rows(rows, listing.fetch(43), PRICES)])
+    assert again.filter(pl.col("date") == listing.days[0]).height == 2
+    after = cleaned(again, calendar, now).prices
+    assert after.head(42).equals(before)
+    check(after, listing)
+
+
+def test_a_correction_from_before_a_split_comes_in_traded_prices(calendar, now):
+    listing = Listing(calendar, splits={40: 4.0}, dividends={20: 0.8})
+    rows = stored(listing, [38, 39, 40, 41])
+    wrong = pl.col("date") == listing.days[36]
+    money = pl.col("open", "high", "low", "close", "adj_close")
+    better = listing.fetch(42, 31).with_columns(
+        pl.when(wrong).then(money * 1.02).otherwise(money).name.keep()
+    )
+    rows = pl.concat([rows, raw.new_rows(rows, better, PRICES)])
+    out = cleaned(rows, calendar, now).prices
+    listing.close[36] *= 1.02
+    check(out, listing)
+    assert marked(out, Flag.RESTATED)[:2] == [listing.days[36], listing.days[37]]
+    assert marked(out, DOUBT) == []
+    assert out["known_at"].to_list()[35:37] == [
+        calendar.known_at(listing.days[35]),
+        listing.known(42),
+    ]
+
+
+def test_indices_of_a_first_load_do_not_know_its_later_splits(calendar):
+    """The vendor gave the whole history in its latest basis: prices of the past are its prices times
+    the splits since, and without these rows a constant is missing; no bit of an index is."""
+    listing = Listing(calendar, splits=SPLITS, dividends=DIVIDENDS)
+    rows = listing.fetch(119)
+    whole = cleaned(rows, calendar, listing.known(119)).prices
+    for at in (15, 41, 75):
+        instant = calendar.known_at(listing.days[at])
+        seen = cleaned(raw.as_of(rows, instant, calendar), calendar, instant).prices
+        then = whole.filter(pl.col("known_at") <= instant)
+        same = ["date", "tr_index", "split_index", "split_ratio", "flags", "known_at"]
+        assert then.select(same).equals(seen.select(same))
+        rest = (then["close"] / seen["close"]).to_numpy()
+        np.testing.assert_allclose(rest, rest[0], rtol=1e-12)
+
+
+def test_a_spike_of_a_vendor_with_events_is_taken_back(calendar, now):
+    listing = Listing(calendar, splits={40: 4.0})
+    rows = stored(listing, [30, 60])
+    hit = pl.col("date") == listing.days[50]
+    money = pl.col("open", "high", "low", "close", "adj_close")
+    spiked = rows.with_columns(pl.when(hit).then(money * 7.3).otherwise(money).name.keep())
+    out = cleaned(spiked, calendar, now)
+    assert out.quarantine["rule"].to_list() == ["spike"]
+    good = cleaned(rows, calendar, now).prices.filter(~hit)
+    np.testing.assert_allclose(out.prices["tr_index"], good["tr_index"], rtol=1e-12)
+    assert out.prices["close"].equals(good["close"])
+    seen = out.earlier.row(0, named=True)
+    assert seen["close"] == pytest.approx(listing.close[50] * 7.3, rel=1e-6)
