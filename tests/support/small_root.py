@@ -102,6 +102,7 @@ def publish(
             lake.replace(name, lake.contract(name).conform(frame))
         lake.append("record.issued", issued(said, days[-1], run.run_id, now, number))
         lake.append("meta.checks", checks(run.run_id, now))
+        lake.replace("meta.coverage", coverage(days))
         for stage in ("scores", "predictions", "portfolios"):
             run.done(run.plan(stage, inputs=("clean.prices",), definition="v1"))
         manifest = run.publish(
@@ -224,6 +225,18 @@ def evaluation(days: list[date], calendar: TradingCalendar) -> pl.DataFrame:
             "model": ["ridge"] * n, "horizon": [20] * n, "date": days[:n], "n": [6] * n,
             "ic": [0.02] * n, "rank_ic": [0.03] * n, "spread": [0.004] * n,
             "known_at": [calendar.known_at(d) for d in days[21 : 21 + n]],
+        }
+    )  # fmt: skip
+
+
+def coverage(days: list[date]) -> pl.DataFrame:
+    """Every bar is there, and one bar in six is an outlier on the last day."""
+    n = len(days)
+    return pl.DataFrame(
+        {
+            "date": days, "table": ["clean.prices"] * n, "rows": [6] * n, "expected": [6] * n,
+            "stale": [0] * n, "outliers": [0] * (n - 1) + [1], "adjusted": [0] * n,
+            "rejected": [0] * n,
         }
     )  # fmt: skip
 
