@@ -113,6 +113,7 @@ class AlphaVantage(Vendor):
                 "history": "the free plan has the last 100 sessions",
                 "news": "its news are by topic and score, not by story number",
             },
+            live=True,
         )
 
     def fetch(self, request: Request) -> RawFrames:

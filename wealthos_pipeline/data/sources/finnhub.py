@@ -88,6 +88,7 @@ class Finnhub(Vendor):
                 "sector": "finnhubIndustry is no GICS sector; the premium profile has one",
                 "isin": "in the premium profile only",
             },
+            live=True,
         )
 
     def fetch(self, request: Request) -> RawFrames:
