@@ -395,3 +395,18 @@ def test_a_spike_of_a_vendor_with_events_is_taken_back(calendar, now):
     assert out.prices["close"].equals(good["close"])
     seen = out.earlier.row(0, named=True)
     assert seen["close"] == pytest.approx(listing.close[50] * 7.3, rel=1e-6)
+
+
+def test_a_panel_with_numbers_on_split_days_alone_is_handled_as_before(calendar, now):
+    listing = Listing(calendar, splits=SPLITS, dividends=DIVIDENDS)
+    rows = listing.fetch(119)
+    some = rows.with_columns(
+        pl.when(pl.col(n) != none).then(n).alias(n)
+        for n, none in (("split_ratio", 1.0), ("dividend", 0.0))
+    )
+    none = rows.with_columns(pl.lit(None, dtype=pl.Float64).alias("split_ratio"))
+    a, b = (cleaned(r, calendar, now).prices for r in (some, none))
+    assert a["tr_index"].equals(b["tr_index"])
+    assert a["close"].equals(rows["close"])
+    assert set(a["split_ratio"]) == {1.0}
+    assert a["basis_vintage"].null_count() == 0

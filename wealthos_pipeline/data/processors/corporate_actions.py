@@ -50,13 +50,22 @@ _BY = "instrument_id"
 def with_factors(versions: pl.DataFrame) -> pl.DataFrame:
     """``versions`` (rows of ``raw.prices`` with ``instrument_id``) with ``EVENTS`` and ``FACTOR``.
 
+    Events of an instrument are known where the vendor says so of ordinary days too (``split_ratio`` 1).
     A row's factor: the product of the splits after its date, up to its ``basis_vintage``, in the
     versions known at its ``fetched_at``; 1 where the prices are as traded, or nothing is known.
     """
     split = pl.col("split_ratio")
-    listed = pl.col("basis_vintage").is_not_null() & split.is_not_null()
-    traded = split.is_not_null() & pl.col("dividend").is_not_null()
-    out = versions.with_columns((listed | traded).alias(EVENTS), listed.alias("_listed"))
+    adjusted = pl.col("basis_vintage").is_not_null()
+    lists = split.is_not_null() & (adjusted | pl.col("dividend").is_not_null())
+    out = versions.with_columns(lists.alias(EVENTS))
+    # a panel that has a number on the days of splits alone does not say that it knows them all
+    names = out.filter(EVENTS).filter(split != 1.0)[_BY].unique()
+    ordinary = out.filter(pl.col(_BY).is_in(names.implode()) & pl.col(EVENTS) & (split == 1.0))
+    silent = names.filter(~names.is_in(ordinary[_BY].unique().implode()))
+    if silent.len():
+        known = pl.col(EVENTS) & ~pl.col(_BY).is_in(silent.implode())
+        out = out.with_columns(known.alias(EVENTS))
+    out = out.with_columns((pl.col(EVENTS) & adjusted).alias("_listed"))
     factor = _products(out, _intervals(out))
     return out.with_columns(pl.Series(FACTOR, factor)).drop("_listed")
 

@@ -131,7 +131,8 @@ _ALL = (
     ),
     Rule(
         "bad_dividend", "reject", "Impossible dividend",
-        "the dividend is negative, infinite or not below the close",
+        "the dividend is negative or infinite, or not below the close (where the vendor lists splits, that "
+        "is judged on the ex-day instead)",
         needed=_CHAIN, final=_CHAIN,
     ),
     Rule(
