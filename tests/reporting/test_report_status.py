@@ -101,3 +101,34 @@ def test_late_prices_are_noticed_and_an_ended_panel_is_not_called_late_every_day
         status == "degraded"
     )
     assert any("end on 2022-12-28" in n for n in report.notes) == (late > 20)
+
+
+def test_a_vendor_that_did_not_give_prices_degrades_the_page(
+    make: Callable[..., Report], healthy: Frames
+) -> None:
+    rows = [
+        ("yahoo", "*", "HTTP 503: maintenance", "prices", "everything stored through 2022-12-28"),
+        ("yahoo", "GONE", "No data found", "prices", None),
+        ("yahoo", "AAPL", "HTTP 500", "news", None),  # no price: not a reason
+        ("files", "XYZ", "no sector", None, None),
+    ]
+    names = ["source", "symbol", "reason", "what", "kept"]
+    failures = pl.DataFrame(rows, schema=names, orient="row").with_columns(run_id=pl.lit(RUN))
+    report = make({**healthy, "meta.failures": failures})
+    assert report.status == "degraded"
+    assert report.reasons == (
+        "yahoo gave nothing: HTTP 503: maintenance.",
+        "yahoo did not give GONE in full: No data found.",
+    )
+    other = failures.with_columns(run_id=pl.lit("another run"))
+    assert make({**healthy, "meta.failures": other}).status == "complete"
+
+
+def test_no_trade_is_shown_on_late_prices(make: Callable[..., Report], healthy: Frames) -> None:
+    clock = TradingCalendar("XNYS", 30)
+    fresh = make(healthy, clock.known_at(LAST))
+    assert any(p.trades for p in fresh.proposals)
+    report = make(healthy, clock.known_at(clock.offset(LAST, 1)))
+    assert report.proposals
+    assert not any(p.trades for p in report.proposals)
+    assert all("every price is stale" in p.message for p in report.proposals)

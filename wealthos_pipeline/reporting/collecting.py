@@ -190,5 +190,6 @@ def _status(
             "had closed when the run was made, and no price of them had come."
         )
     reasons += [a.words for a in ages]
+    reasons += data.unserved
     reasons += [a.text for a in raised if a.name in DATA_ALERTS and a.severity != "info"]
     return ("degraded" if reasons else "complete"), tuple(reasons)

@@ -121,6 +121,7 @@ def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) ->
             .iter_rows()
         ),
         failures=_failures(lens, run_id),
+        unserved=_unserved(lens, run_id),
         behind=_behind(lens, as_of),
     )
 
@@ -130,13 +131,39 @@ def _failures(lens: Lens, run_id: str) -> tuple[tuple[str, str, str, int], ...]:
     rows = lens.read("meta.failures", start=None, columns=["run_id", "symbol", "reason", "kept"])
     rows = rows.filter(pl.col("run_id") == run_id).with_columns(pl.col("kept").fill_null(""))
     out = []
-    for (reason, kept), part in sorted(
-        rows.group_by("reason", "kept"), key=lambda g: (-g[1].height, str(g[0]))
-    ):
+    for (reason, kept), part in groups_of(rows, "reason", "kept"):
         names = sorted(part["symbol"].to_list())
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        out.append((str(reason), str(kept), shown, len(names)))
+        out.append((reason, kept, shown, len(names)))
     return tuple(out)
+
+
+def _unserved(lens: Lens, run_id: str) -> tuple[str, ...]:
+    """One sentence a reason: prices that a vendor was asked for and did not give, and sources that
+    gave nothing at all."""
+    names = ["run_id", "source", "symbol", "reason", "what"]
+    rows = lens.read("meta.failures", start=None, columns=names).filter(
+        (pl.col("run_id") == run_id)
+        & (pl.col("what").fill_null("").str.contains("prices") | (pl.col("symbol") == "*"))
+        & pl.col("what").is_not_null()
+    )
+    out = []
+    for (source, reason), part in groups_of(rows, "source", "reason"):
+        symbols = sorted(part["symbol"].to_list())
+        if "*" in symbols:
+            who = f"{source} gave nothing"
+        elif len(symbols) > 5:
+            who = f"{source} did not give {len(symbols):,} symbols in full"
+        else:
+            who = f"{source} did not give {', '.join(symbols)} in full"
+        out.append(f"{who}: {reason.rstrip('.')}.")
+    return tuple(out)
+
+
+def groups_of(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
+    """(values of ``by``, their rows), the largest groups first, then by value."""
+    parts = [(tuple(map(str, key)), rows) for key, rows in frame.group_by(*by)]
+    return sorted(parts, key=lambda part: (-part[1].height, part[0]))
 
 
 def _behind(lens: Lens, as_of: date | None) -> tuple[tuple[str, date, int], ...]:

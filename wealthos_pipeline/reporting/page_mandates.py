@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from wealthos_pipeline.data.sources import snapshots
 from wealthos_pipeline.reporting.blocks import (
     Block,
     Cell,
@@ -87,7 +88,7 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
             )
         for m in held:
             out.append(_contributions(report, m))
-    out += _attributions(known)
+    out += _attributions(report, known)
     return tuple(out)
 
 
@@ -248,7 +249,7 @@ def _contributions(report: Report, m: MandateReport) -> Table:
     )
 
 
-def _attributions(known: Sequence[MandateReport]) -> list[Block]:
+def _attributions(report: Report, known: Sequence[MandateReport]) -> list[Block]:
     out: list[Block] = [Heading("Where the difference to 1/N comes from")]
     windows = list(dict.fromkeys(a.window for m in known for a in m.attribution))
     if not windows:
@@ -273,8 +274,10 @@ def _attributions(known: Sequence[MandateReport]) -> list[Block]:
         )
     )
     last = windows[-1]
+    titles = [b.title for b in report.source.biases if b.name == snapshots.SECTORS]
+    static = "".join(f" ({t[0].lower()}{t[1:]})" for t in titles)
     for m in known:
-        out += [_sectors(m, a) for a in m.attribution if a.window == last and a.sectors]
+        out += [_sectors(m, a, static) for a in m.attribution if a.window == last and a.sectors]
     return out
 
 
@@ -321,7 +324,7 @@ def _attribution(part: Sequence[MandateReport], window: str) -> Table | None:
     )
 
 
-def _sectors(m: MandateReport, a: Attribution) -> Table:
+def _sectors(m: MandateReport, a: Attribution, static: str) -> Table:
     rows = [
         cells(
             sector,
@@ -342,7 +345,7 @@ def _sectors(m: MandateReport, a: Attribution) -> Table:
             Column("together"),
         ),
         tuple(rows),
-        title=f"{m.title}: by sector, last {a.window}",
+        title=f"{m.title}: by sector, last {a.window}{static}",
         totals=1,
         full=True,
     )

@@ -305,7 +305,8 @@ class Health:
     """Coverage, quarantine, checks and staleness of the data.
 
     adjusted: rule, field, rows, instruments, last date. gaps: kind, how many, last first day. failures:
-    of the run: reason, what stands in its place, names, how many. behind: symbol, last bar, sessions.
+    of the run: reason, what stands in its place, names, how many. behind: symbol, last bar, sessions. unserved:
+    sentences about prices, or whole sources, that should have come with this run and did not.
     """
 
     coverage: tuple[tuple[str, int, int | None], ...]
@@ -319,6 +320,7 @@ class Health:
     gaps: tuple[tuple[str, int, date], ...] = ()
     failures: tuple[tuple[str, str, str, int], ...] = ()
     behind: tuple[tuple[str, date, int], ...] = ()
+    unserved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
