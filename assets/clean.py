@@ -192,6 +192,64 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
     }
 
 
+def _changed_gaps(session: Session, dirty: date | None) -> date | None:
+    """First date of a stored gap that bars from ``dirty`` on, or a delisting just told, can change."""
+    from wealthos_pipeline.data.processors import gaps as room
+
+    told = _told(session)
+    first = min((d for d in (dirty, told) if d is not None), default=None)
+    if first is None:
+        return None
+    lake = session.lake
+    bars = lake.scan("clean.prices", start=first, columns=["instrument_id"])
+    alive = set(bars.select(pl.col("instrument_id").unique()).collect().to_series())
+    moved = room.due(lake.read("clean.gaps"), alive, first, session.calendar)
+    return min((d for d in (told, moved) if d is not None), default=None)
+
+
+@stage(
+    contract("clean.gaps"),
+    group="clean",
+    inputs=("clean.prices", "clean.quarantine", "clean.instruments", "raw.prices"),
+    definition=_cleaning,
+    rooms=_ROOMS,
+    due=_changed_gaps,
+    owner="team:data",
+)
+def gaps(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Sessions without a bar and why: holiday, halt, vendor, gap, delisting, or open still."""
+    from wealthos_pipeline.data.processors import gaps as room
+    from wealthos_pipeline.data.processors import prices as bars
+
+    lake, calendar, start = work.session.lake, work.session.calendar, work.start
+    tuned = work.settings.cleaning
+    ends, _ = _stated(work.session)
+    names = lake.read("clean.instruments")
+    found = room.find(
+        lake.read(
+            "clean.prices",
+            start=room.context_start(start, calendar, tuned),
+            columns=["instrument_id", "date", "slot", "flags", "known_at"],
+        ),
+        names,
+        calendar,
+        tuned,
+        given=room.given(
+            lake.scan("raw.prices", start=start).filter(bars.EMPTY).collect(),
+            lake.read("clean.quarantine", start=start),
+            names,
+        ),
+        ends=ends,
+        now=work.session.now,
+        start=start,
+    )
+    work.note("clean.gaps", "gaps", dict(found["kind"].value_counts().sort("kind").iter_rows()))
+    lost = room.unknown_returns(found)
+    if lost:
+        work.note("clean.gaps", "delistings without a stated return", ", ".join(lost))
+    return {"clean.gaps": found}
+
+
 @stage(
     contract("clean.series"),
     group="clean",
@@ -356,6 +414,7 @@ def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
 STAGES: tuple[Stage, ...] = (
     instruments,
     prices,
+    gaps,
     series,
     macro,
     fundamentals,

@@ -45,7 +45,11 @@ LATEST_ONLY = {
 EXTRA_AT_THE_END = {"portfolio.risk_exposures", "portfolio.risk_factors"}
 """Estimated at month ends and, besides, at the latest session."""
 
-OPEN_ENDED = {"clean.instruments": ["valid_to"], "clean.membership": ["valid_to"]}
+OPEN_ENDED = {
+    "clean.instruments": ["valid_to"],
+    "clean.membership": ["valid_to"],
+    "clean.gaps": ["until"],
+}
 """Ends of intervals: null until they happen (docs/decisions/0007)."""
 
 

@@ -130,7 +130,7 @@ def clean(
     Rules: ``rules.RULES``. Rows whose fields are all null are no rows. ContractError when the
     raw rows do not reach back to the bar before ``start``.
     """
-    rows = raw_prices.filter(~_EMPTY)
+    rows = raw_prices.filter(~EMPTY)
     named = raw.bar_known_at(identified(rows, instruments), calendar)
     cleaning = cleaning or CleaningSettings()
     off, large = registry.switched_off(cleaning), min(EXTREME, cleaning.spike_growth)
@@ -216,7 +216,7 @@ def _closed(
 
 _ENDED = ("ended", "told_at")
 _FIELDS = ["open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio"]
-_EMPTY = (
+EMPTY = (
     pl.all_horizontal(pl.col(_FIELDS[:6]).is_null())
     & (pl.col("dividend").fill_null(0.0) == 0)
     & (pl.col("split_ratio").fill_null(1.0) == 1)
