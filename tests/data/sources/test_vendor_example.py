@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from wire import Wire
 
+from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.data import sources
 from wealthos_pipeline.data.processors import instruments, prices
 from wealthos_pipeline.data.sources.fetching import Fetcher
@@ -93,6 +94,13 @@ def test_what_the_example_gives_is_cleaned_as_any_other(wire, fetch, calendar):
     assert bars["date"].to_list() == [date(2024, 3, 7), date(2024, 3, 8)]
     assert bars["split_index"].to_list() == [1.0, 2.0]
     assert bars["tr_index"].to_list() == pytest.approx([1.0, 2 * 5.2 / 10.2])
+
+
+def test_a_method_that_was_forgotten_is_named(wire, fetch, acme, monkeypatch):
+    monkeypatch.setattr(acme.AcmeVendor, "gives", ("prices", "news"))
+    wire.serve("/v1/eod/AAA", json.loads(blocks("json")[0]))
+    with pytest.raises(ConfigError, match=r"'acme'.*prices, news.*no method 'news'"):
+        fetch("acme", symbols=("AAA",))
 
 
 def test_the_page_lists_everything_that_a_vendor_can_give():

@@ -113,35 +113,35 @@ class Vendor(ABC):
 
     def bars(self, symbol: str, start: date | None, end: date | None) -> pl.DataFrame:
         """Bars in [start, end], sorted: columns of ``raw.prices`` without source, symbol, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("bars")
 
     def profile(self, symbol: str) -> dict[str, object]:
         """Columns of ``raw.instruments`` without source, symbol, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("profile")
 
     def fundamentals(self, symbol: str) -> pl.DataFrame:
         """Columns of ``raw.fundamentals`` without source, symbol, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("fundamentals")
 
     def earnings(self, symbol: str) -> pl.DataFrame:
         """Columns of ``raw.earnings`` without source, symbol, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("earnings")
 
     def news(self, symbol: str, since: datetime | None) -> pl.DataFrame:
         """Columns of ``raw.news`` without source, symbol, fetched_at; published after ``since``."""
-        raise NotImplementedError
+        raise self._lacks("news")
 
     def series(self, request: Request) -> pl.DataFrame:
         """``raw.series`` without source, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("series")
 
     def macro(self, request: Request) -> pl.DataFrame:
         """``raw.macro`` without source, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("macro")
 
     def membership(self, request: Request) -> pl.DataFrame:
         """``raw.membership`` without source, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("membership")
 
     def parts(self, what: str, request: Request) -> Sequence[str] | None:
         """In which requests ``what`` (one of ``WHOLE``) is asked: years, names of series.
@@ -153,9 +153,15 @@ class Vendor(ABC):
 
     def part(self, what: str, name: str, request: Request) -> pl.DataFrame:
         """One of ``parts``: columns of the table without source, fetched_at."""
-        raise NotImplementedError
+        raise self._lacks("part")
 
     # what is the same for all
+
+    def _lacks(self, method: str) -> ConfigError:
+        return ConfigError(
+            f"the vendor {self.name!r} says that it gives {', '.join(self.gives)} and has no method "
+            f"{method!r}; add it to {type(self).__name__}, see docs/vendors.md"
+        )
 
     def wants(self, what: str) -> bool:
         """Whether this vendor gives ``what`` and the settings want it."""
@@ -415,7 +421,7 @@ def _guarded(symbol: str, ask: Callable[[str], T]) -> T:
     """``ask(symbol)``; an answer of another shape than expected is a failure of this symbol alone."""
     try:
         return ask(symbol)
-    except (SourceError, ConfigError, NotImplementedError):
+    except (SourceError, ConfigError):
         raise
     except Exception as error:
         get_logger("sources").debug("%s: unexpected answer", symbol, exc_info=error)
