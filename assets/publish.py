@@ -116,13 +116,15 @@ def publication(tables: Iterable[str]) -> list[dg.AssetsDefinition]:
         s = session.current
 
         def work() -> dict[str, Any]:
+            from wealthos_pipeline.data.sources import snapshots
             from wealthos_pipeline.data.storage.manifest import Snapshot
             from wealthos_pipeline.reporting import produce
 
+            run = Snapshot(s.lake, _manifest(s))
             folder = produce.report(
-                Snapshot(s.lake, _manifest(s)),
+                run,
                 settings=s.settings,
-                info=s.source.info(),
+                info=snapshots.declared(s.source.info(), run.read),
                 library=s.library,
                 calendar=s.calendar,
             )

@@ -175,6 +175,7 @@ def checks(work: Work) -> Mapping[str, pl.DataFrame]:
 )
 def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     """Tables, columns, factors, models, the source and its biases, in words; what is missing and why."""
+    from wealthos_pipeline.data.sources import snapshots
     from wealthos_pipeline.data.storage import catalog as room
 
     session = work.session
@@ -191,7 +192,7 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
             contracts,
             factors=tuple(session.library.factors.values()),
             missing=session.library.missing_reasons(available, series),
-            info=session.source.info(),
+            info=snapshots.declared(session.source.info(), session.lake.read),
         )
     }
 

@@ -142,7 +142,7 @@ def explain(
         [
             ("instrument", about["instrument_id"]),
             ("name", about["name"]),
-            ("sector", about["sector"]),
+            ("sector", _sector(about["sector"], body["sector_static"])),
             ("last close", f"{cell(body['close'])} on {body['date']}"),
         ],
         title=name,
@@ -183,6 +183,10 @@ def explain(
         )
 
 
+def _sector(sector: str | None, static: str | None) -> str | None:
+    return f"{sector} ({static[0].lower()}{static[1:]})" if sector and static else sector
+
+
 def explanation(run: Published, symbol: str, instrument: str) -> dict[str, Any]:
     """Everything that the last run says about one instrument, as plain data."""
     import polars as pl
@@ -206,9 +210,13 @@ def explanation(run: Published, symbol: str, instrument: str) -> dict[str, Any]:
     decided = targets.filter(pl.col("instrument_id") == instrument).join(
         trades, on=["mandate", "instrument_id"], how="left"
     )
+    biases = run.read("meta.catalog").filter(
+        (pl.col("kind") == "bias") & (pl.col("name") == "static_sectors")
+    )
     return {
         "symbol": symbol,
         "instrument": about.sort("valid_from").row(-1, named=True),
+        "sector_static": biases["title"][0] if biases.height else None,
         "date": bars["date"][0] if bars.height else None,
         "close": bars["close"][0] if bars.height else None,
         "scores_date": scores["date"][0] if scores.height else None,

@@ -33,7 +33,8 @@ def scores_contract(library: Library) -> TableContract:
     return wide_contract(
         SCORES,
         "Equity factors winsorised, standardised, neutralised on sectors, standardised, for the "
-        "universe's members at the date. Direction is not applied.",
+        "universe's members at the date. Direction is not applied. Where a sector is a snapshot "
+        "(clean.instruments.static), it is used before it was known.",
         [
             Column(n, "f32", f"score of: {library.factors[n].title}", "z", nullable=True)
             for n in library.names(AssetClass.EQUITY)

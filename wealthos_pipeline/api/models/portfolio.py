@@ -112,3 +112,6 @@ class Portfolio(Answer):
     targets: tuple[Target, ...]
     trades: tuple[Proposal, ...]
     risk: Risk | None
+    sector_static: str | None = Field(
+        description="which snapshot the sectors of limits and scores are from; null: none is one"
+    )

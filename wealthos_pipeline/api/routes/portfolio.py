@@ -104,6 +104,9 @@ def portfolio(
     nav = _last(published, "portfolio.nav", tuple(NavPoint.model_fields), of)
     solve = _last(published, "portfolio.solves", tuple(Solve.model_fields), of)
     risk = _last(published, "portfolio.risk", tuple(Risk.model_fields), of)
+    static = published.column(
+        "SELECT title FROM meta.catalog WHERE kind = 'bias' AND name = 'static_sectors'"
+    )
     return Portfolio(
         run_id=published.run.run_id,
         mandate=mandate,
@@ -114,6 +117,7 @@ def portfolio(
         targets=tuple(Target(**row) for row in targets),
         trades=tuple(Proposal(**row) for row in trades),
         risk=None if risk is None else Risk(**risk),
+        sector_static=next(iter(static), None),
     )
 
 
