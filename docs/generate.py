@@ -86,10 +86,11 @@ def _one_table(c: TableContract) -> str:
     if c.append_only:
         facts.append("rows are never rewritten")
     if c.restatable:
-        facts.append(
-            f"every earlier version in `{c.name}_history` (`known_from`, `known_to`); "
-            f"`{c.name.split('.')[1]}_asof(t)` in SQL"
-        )
+        facts.append(f"every earlier version in `{c.name}_history` (`known_from`, `known_to`)")
+    elif "known_at" in c.key:
+        facts.append("every version is a row; as of an instant the last of each value")
+    if c.known == "column":
+        facts.append(f"`{c.name.split('.')[1]}_asof(t)` in SQL")
     rows = (
         (f"`{k.name}`", TYPES[k.dtype], k.unit, "yes" if k.nullable else "", k.doc)
         for k in c.columns

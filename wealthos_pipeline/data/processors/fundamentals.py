@@ -55,11 +55,17 @@ def with_known_at(raw_fundamentals: pl.DataFrame) -> pl.DataFrame:
 
     The stamp of a row depends on rows only that were known before it.
     """
+    return _stamped(raw_fundamentals).cast(dict(raw_fundamentals.schema))
+
+
+def _stamped(raw_fundamentals: pl.DataFrame) -> pl.DataFrame:
+    """``with_known_at``, texts of the key as numbers."""
     fetched, before = pl.col(raw.STAMP), pl.col("_before")
     dated = pl.col("published_at").is_not_null()
     given = [*_SERIES, "period_end", raw.STAMP]
     rows = (
         raw_fundamentals.with_columns(dated.alias("_dated"))
+        .pipe(versions.coded, "source", "symbol", "metric", "period", "vintage")
         .pipe(versions.with_before, _SERIES, ["metric", "period", "period_end"])
         .pipe(_with_deadline)
     )
@@ -89,7 +95,7 @@ def clean(
     table = contract("clean.fundamentals")
     value = pl.col("value").fill_nan(None)
     rows = (
-        with_known_at(raw_fundamentals)
+        _stamped(raw_fundamentals)
         .filter(pl.col("known_at") <= now)
         .with_columns(
             value.alias("value"),
@@ -98,17 +104,18 @@ def clean(
         )
     )
     rows = versions.identified(rows, instruments, "period_end", "_day")
+    rows = versions.coded(rows, "instrument_id").with_columns(pl.col("source").cast(pl.String))
     rows = one_source(rows, _VALUE, order).sort(*_VALUE, "known_at", raw.STAMP, "vintage", "symbol")
-    return table.conform(
-        versions.changes(rows, _VALUE, ["value", "currency"]).select(table.column_names)
-    )
+    changed = versions.changes(rows, _VALUE, ["value", "currency"])
+    return table.conform(changed.select(table.column_names))
 
 
 def _with_deadline(rows: pl.DataFrame) -> pl.DataFrame:
     """``_deadline``: when the last day for filing is over; null where there is no rule."""
     by = ["source", "symbol", "period_end"]
     form = pl.col("form").replace_strict(FORM_DAYS, default=None, return_dtype=pl.Int64)
-    usual = pl.col("period").replace_strict(PERIOD_DAYS, default=None, return_dtype=pl.Int64)
+    period = pl.col("period").cast(pl.String)
+    usual = period.replace_strict(PERIOD_DAYS, default=None, return_dtype=pl.Int64)
 
     def over(days: pl.Expr) -> pl.Expr:
         return versions.day_over(pl.col("period_end") + pl.duration(days=days))
@@ -116,7 +123,7 @@ def _with_deadline(rows: pl.DataFrame) -> pl.DataFrame:
     year = over(pl.coalesce(form, usual))
     in_time = pl.col("_before").is_null() | (year > pl.col("_before"))
     years = (
-        rows.filter((pl.col("period") == "year") & ~pl.col("_dated") & in_time)
+        rows.filter((period == "year") & ~pl.col("_dated") & in_time)
         .group_by(by)
         .agg(pl.col(raw.STAMP).min().alias("_year"))
     )

@@ -92,16 +92,30 @@ def with_before(rows: pl.DataFrame, series: Sequence[str], value: Sequence[str])
     null in the first load of the series, whose history is as old as its own rules say. ``value`` is
     without source and symbol; symbols are compared as ``instruments.normalised``.
     """
-    named = rows.with_columns(normalised(pl.col("symbol")).alias("_name"))
-    out = named
+    spelled = rows.select("symbol").unique()
+    name = normalised(pl.col("symbol").cast(pl.String)).alias("_name")
+    out = rows.join(
+        spelled.with_columns(name).pipe(coded, "_name"),
+        on="symbol",
+        how="left",
+        maintain_order="left",
+    )
     for by, column in ((list(series), "_own"), (["_name", *value], "_any")):
-        stamps = named.select(*by, "fetched_at").unique().sort(*by, "fetched_at")
+        stamps = out.select(*by, "fetched_at").unique().sort(*by, "fetched_at")
         before = stamps.with_columns(pl.col("fetched_at").shift(1).over(by).alias(column))
-        out = out.join(before, on=[*by, "fetched_at"], how="left", maintain_order="left")
+        again = before.filter(pl.col(column).is_not_null())
+        out = out.join(again, on=[*by, "fetched_at"], how="left", maintain_order="left")
     last = pl.max_horizontal("_own", "_any")
     return out.with_columns(
         pl.when(pl.col("_own").is_not_null()).then(last).alias("_before")
     ).drop("_name", "_own", "_any")  # fmt: skip
+
+
+def coded(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    """``rows`` with texts as numbers in the order of the texts: grouping by them costs a tenth."""
+    return rows.with_columns(
+        pl.col(c).cast(pl.Enum(rows[c].cast(pl.String).unique().sort())) for c in columns
+    )
 
 
 def day_over(day: pl.Expr) -> pl.Expr:
@@ -128,8 +142,10 @@ def identified(rows: pl.DataFrame, instruments: pl.DataFrame, *days: str) -> pl.
     """
     out = rows
     for i, day in enumerate(days):
-        ids = _held(rows, instruments, day)
-        out = out.with_columns(ids.alias("_id" if i else "instrument_id"))
+        asked = rows.select("source", "symbol", day).unique(maintain_order=True)
+        name = "_id" if i else "instrument_id"
+        ids = asked.with_columns(_held(asked, instruments, day).alias(name))
+        out = out.join(ids, on=["source", "symbol", day], how="left", maintain_order="left")
         if i:
             same = pl.col("instrument_id") == pl.col("_id")
             out = out.with_columns(pl.when(same).then("instrument_id").alias("instrument_id"))
@@ -138,7 +154,8 @@ def identified(rows: pl.DataFrame, instruments: pl.DataFrame, *days: str) -> pl.
 
 def _held(rows: pl.DataFrame, instruments: pl.DataFrame, day: str) -> pl.Series:
     """``instrument_id`` of each row on ``day``; null where it is nobody's or in doubt."""
-    asked = rows.select("source", "symbol", pl.col(day).alias("date"))
+    texts = [pl.col(c).cast(pl.String) for c in ("source", "symbol")]
+    asked = rows.select(*texts, pl.col(day).alias("date"))
     named = held(asked, instruments)
     own = named.select(pl.coalesce("instrument_id", "renamed")).to_series()
     described = instruments.select("source", "symbol").unique()
