@@ -169,7 +169,7 @@ def checks(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("meta.catalog"),
     group="publish",
-    inputs=("factors.summary", "models.registry", "clean.series"),
+    inputs=("factors.summary", "models.registry", "clean.series", "clean.gaps"),
     owner="team:data",
     always=True,
 )

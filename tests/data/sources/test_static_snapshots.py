@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.data.processors.delistings import UNKNOWN
 from wealthos_pipeline.data.sources import snapshots
 from wealthos_pipeline.data.sources.base import Bias, SourceInfo
 
@@ -30,9 +31,12 @@ def members(withdrawn: datetime | None = None) -> pl.DataFrame:
     return MEMBERS.conform(pl.DataFrame([row], schema_overrides=MEMBERS.schema()))
 
 
-def biases(raw: pl.DataFrame, inside: pl.DataFrame, *own: Bias) -> dict[str, Any]:
+def biases(
+    raw: pl.DataFrame, inside: pl.DataFrame, *own: Bias, gaps: pl.DataFrame | None = None
+) -> dict[str, Any]:
     info = SourceInfo("v", "V", "", "", biases=own)
-    tables = {"raw.instruments": raw, "clean.membership": inside}
+    gaps = contract("clean.gaps").empty() if gaps is None else gaps
+    tables = {"raw.instruments": raw, "clean.membership": inside, "clean.gaps": gaps}
     return {b.name: b for b in snapshots.declared(info, tables.__getitem__).biases}
 
 
@@ -69,3 +73,19 @@ def test_a_universe_without_intervals_was_chosen_in_hindsight():
     assert set(biases(raw, MEMBERS.empty())) == {"hindsight_universe"}
     assert set(biases(raw, members(withdrawn=JUNE))) == {"hindsight_universe"}
     assert biases(raw, members()) == {}
+
+
+def test_delistings_whose_return_nobody_knows_are_counted():
+    row = {"date": date(2020, 1, 2), "sessions": 20, "kind": "delisting", "known_at": MAY}
+    gone = [
+        {**row, "instrument_id": "A", "detail": f"no bar; {UNKNOWN}"},
+        {**row, "instrument_id": "B", "detail": "bankruptcy; terminal return -0.9"},
+        {**row, "instrument_id": "C", "detail": f"merger; {UNKNOWN}"},
+    ]
+    table = contract("clean.gaps")
+    frame = table.conform(pl.DataFrame(gone, schema_overrides=table.schema()))
+    found = biases(described(("A", MAY, None)), members(), gaps=frame)
+    assert set(found) == {"unknown_terminal_returns"}
+    bias = found["unknown_terminal_returns"]
+    assert bias.title.startswith("2 delistings")
+    assert bias.detail.endswith("A, C.")

@@ -11,12 +11,15 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from wealthos_pipeline.data.processors.gaps import unknown_returns
 from wealthos_pipeline.data.sources.base import Bias, SourceInfo
 
 SECTORS = "static_sectors"
 """Name of the bias that sectors, industries and countries are one description used for all dates."""
 UNIVERSE = "hindsight_universe"
 """Name of the bias that nobody says who belonged to the universe when."""
+DELISTINGS = "unknown_terminal_returns"
+"""Name of the bias that nobody says what holders of delisted names got."""
 _SAME = (SECTORS, "sector_snapshot")
 
 
@@ -42,7 +45,7 @@ def fetched(raw_instruments: pl.DataFrame) -> tuple[date, date] | None:
 def declared(info: SourceInfo, read: Callable[[str], pl.DataFrame]) -> SourceInfo:
     """``info`` with the biases that the tables show.
 
-    read: table → its rows (``raw.instruments`` and ``clean.membership`` are read). What the source says
+    read: table → its rows (``raw.instruments``, ``clean.membership``, ``clean.gaps`` are read). What the source says
     itself of its sectors is kept in the detail.
     """
     own = [b for b in info.biases if b.name in _SAME]
@@ -67,6 +70,18 @@ def declared(info: SourceInfo, read: Callable[[str], pl.DataFrame]) -> SourceInf
                 "Today's list, chosen in hindsight",
                 "Nobody says who belonged to the universe when: every name of today's list counts on every "
                 "day on which it has a bar, and the list was made knowing how things went.",
+            )
+        )
+    lost = unknown_returns(read("clean.gaps"))
+    if lost:
+        some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        biases.append(
+            Bias(
+                DELISTINGS,
+                f"{len(lost)} delistings without a known terminal return",
+                "Their holders are taken to have got the last close. Who is delisted for cause mostly loses "
+                "much of it, so returns of what held such names are too high. What they got can be stated "
+                f"in data/inputs/delistings.csv: {some}.",
             )
         )
     return replace(info, biases=tuple(biases))
