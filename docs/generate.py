@@ -99,6 +99,48 @@ def _one_table(c: TableContract) -> str:
     return f"\n## {c.name}\n\n{c.description}\n\n{'; '.join(facts)}.\n\n{columns}"
 
 
+# --- rules ---------------------------------------------------------------------------------------
+
+
+def rules_page() -> str:
+    """``rules.md``: what cleaning does, by rule, and what tunes it."""
+    from wealthos_pipeline.data.processors.rules import RULES
+    from wealthos_pipeline.utils.config import CleaningSettings
+
+    kinds = {
+        "reject": "Rows that are rejected. They go to `clean.quarantine` with the rule's name; the raw "
+        "row stays as it is. A person can release a row where the table says so: "
+        "`wealthos data quarantine --release SYMBOL --date DAY --rule RULE --owner NAME --reason WHY`.",
+        "repair": "Values that are changed. Each is logged in `clean.adjustments` with what it was before.",
+        "flag": "Bars that are kept and marked in `clean.prices.flags`.",
+    }
+    parts = [
+        MADE,
+        "# Cleaning rules\n",
+        "Every rule has a name, looks at what was known only, and says what it did: "
+        "`wealthos data quarantine --explain RULE`. Rules are tuned by `[cleaning]` in "
+        '`wealthos.toml` and switched off there by name: `off = ["spike"]`. A change recomputes '
+        "the clean tables.",
+    ]
+    for kind, words in kinds.items():
+        rows = (
+            (
+                f"`{r.name}`", r.title, r.what,
+                ", ".join(f"`{s}`" for s in r.settings),
+                f"no: {r.needed}" if r.needed else "yes",
+                *((f"no: {r.final}" if r.final else "yes",) if kind == "reject" else ()),
+            )
+            for r in RULES.values() if r.kind == kind
+        )  # fmt: skip
+        head: tuple[str, ...] = ("rule", "title", "what", "tuned by", "can be switched off")
+        head += ("can be released",) if kind == "reject" else ()
+        parts.append(f"\n## {kind.capitalize()}\n\n{words}\n\n{_table(head, iter(rows))}")
+    fields = CleaningSettings.model_fields.items()
+    settings = ((f"`{n}`", f.default or "none", f.description) for n, f in fields)
+    parts.append(f"\n## Settings\n\n{_table(('cleaning.', 'default', 'what'), settings)}")
+    return "\n".join(parts) + "\n"
+
+
 # --- factors -------------------------------------------------------------------------------------
 
 
@@ -270,7 +312,8 @@ def data_page() -> str:
 
 def pages() -> dict[Path, str]:
     """Path → text of every generated page."""
-    return {DOCS / "tables.md": tables_page(), DOCS / "cli.md": cli_page(), **factor_pages()}
+    own = {"tables.md": tables_page(), "cli.md": cli_page(), "rules.md": rules_page()}
+    return {DOCS / name: text for name, text in own.items()} | factor_pages()
 
 
 def stale(wanted: dict[Path, str]) -> list[Path]:
