@@ -66,6 +66,13 @@ class FinnhubDoor:
             failed = TransientError(self._say(what, "the answer broke off"))
         except requests.ConnectionError as error:
             failed = TransientError(self._say(what, self._lost(str(error))))
+        except (
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL,
+        ):
+            words = f"{self._base_url!r} is no address; check fetch.base_url"
+            failed = SourceError(self._say(what, words))
         except requests.RequestException as error:
             failed = TransientError(self._say(what, type(error).__name__))
         raise failed

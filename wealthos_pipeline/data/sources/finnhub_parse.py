@@ -294,7 +294,7 @@ def news(stories: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
             "publisher": story.get("source") or None,
         }
         for story in stories
-        if story.get("id") and str(story.get("headline") or "").strip()
+        if story.get("id") is not None and str(story.get("headline") or "").strip()
         for seconds in (_n(story.get("datetime")),)
     ]
     frame = pl.DataFrame(rows, schema=NEWS)
