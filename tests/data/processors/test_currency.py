@@ -173,6 +173,22 @@ def test_a_rate_that_is_revised_later_changes_no_bar() -> None:
     assert cleaned(rows, both).prices.equals(cleaned(rows, series).prices)
 
 
+def test_a_rate_that_arrives_late_is_taken_up_from_its_date_on() -> None:
+    rows, series = market(), rates(PAIRS)
+    missing = series.filter((pl.col("tenor") != "EURUSD") | ~pl.col("date").is_in(DAYS[90:104]))
+    before = cleaned(rows, missing)
+    assert set(before.quarantine["date"]) == set(DAYS[95:104])
+    day = DAYS[90]
+    part = cleaned(
+        rows.filter(pl.col("date") >= prices.context_start(day, CALENDAR)), series,
+        previous=prices.last_rows(before.prices, day), start=day,
+    )  # fmt: skip
+    whole = cleaned(rows, series).prices
+    assert part.quarantine.height == 0
+    assert part.prices.equals(whole.filter(pl.col("date") >= day))
+    assert before.prices.filter(pl.col("date") < day).equals(whole.filter(pl.col("date") < day))
+
+
 @pytest.mark.parametrize("cut", [1, 61, 91, 120, 149])
 def test_continuing_gives_the_bits_of_a_full_computation(cut) -> None:
     rows, series = market(daily=True), rates(PAIRS, skip=(59, 60, 118, 119, 120))

@@ -5,10 +5,11 @@ stamp ``known_at``, and spikes, which are believed until the bar after them is k
 ``tr_index`` and ``split_index`` are sequential Float64 products from the instrument's first bar, so
 a continuation from stored rows gives the bits of a full computation.
 
-The return into a bar, in this order: the ratio of adjusted closes inside one fetch, where the
-vendor has them; else ``(close + dividend) × split / close before``. Where the vendor's closes carry
-a ``basis_vintage`` they are adjusted for splits already, so a split event is not applied again; a
-change of that basis which also rescaled the volume is recorded as the split it was.
+The return into a bar, in this order: ``(close + dividend) × split / close before`` where the vendor
+lists its events (``events``); else the ratio of adjusted closes inside one fetch, where it has them;
+else the closes with what is known of events. Where closes carry a ``basis_vintage`` and no events are
+listed they are adjusted for splits already, so a split is not applied again; a change of that basis
+which also rescaled the volume is recorded as the split it was.
 
 A delisting needs nothing: the bars stop. What a label or a backtest makes of that is said there.
 Where a person stated what holders got, one more bar says so (``delistings``).
