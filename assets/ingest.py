@@ -14,6 +14,9 @@ from wealthos_pipeline.utils.logging import get_logger
 OVERLAP = 30
 """Sessions before the last stored bar that files are read again from, to notice restatements."""
 
+LINES = 20
+"""Reasons that are said in the log; all of them are in ``meta.failures``."""
+
 _RAW = (
     "raw.prices", "raw.series", "raw.instruments", "raw.membership", "raw.fundamentals", "raw.macro",
     "raw.news", "raw.earnings",
@@ -80,12 +83,18 @@ def ingest(work: Work) -> Mapping[str, pl.DataFrame]:
 
 
 def _say(failures: pl.DataFrame) -> None:
-    """One line a reason; the names are in ``meta.failures``."""
+    """One line a reason, the commonest first; the names are in ``meta.failures``."""
     log = get_logger("ingest")
-    for (reason,), part in failures.group_by("reason", maintain_order=True):
-        names = ["everything" if s == "*" else s for s in part["symbol"]]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        log.warning("%s: %s", shown, reason)
+    names: dict[str, list[str]] = {}
+    for symbol, reason in failures.select("symbol", "reason").iter_rows():
+        words = reason if symbol == "*" else reason.replace(symbol, "…")
+        names.setdefault(words, []).append("everything" if symbol == "*" else symbol)
+    ordered = sorted(names.items(), key=lambda item: -len(item[1]))
+    for reason, who in ordered[:LINES]:
+        more = f" and {len(who) - 3} more" if len(who) > 3 else ""
+        log.warning("%s: %s", ", ".join(who[:3]) + more, reason)
+    if len(ordered) > LINES:
+        log.warning("%d more reasons: see meta.failures", len(ordered) - LINES)
 
 
 STAGES: tuple[Stage, ...] = (ingest,)
