@@ -125,6 +125,7 @@ class Listing:
             exchange=self.exchange,
             opens=self.opens,
             instrumentType=self.kind,
+            firstTradeDate=regular(self.days[0], self.zone, self.opens)["regular"]["start"],
             currentTradingPeriod=regular(current, self.zone, self.opens, self.hours),
         )
 

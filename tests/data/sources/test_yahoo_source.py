@@ -89,6 +89,18 @@ def test_a_pair_is_asked_for_every_currency_but_the_base(wire, market, calendar,
     assert wire.asked("USDUSD=X") == 0
 
 
+def test_the_first_bars_have_a_rate_that_was_known_before_them(
+    wire, market, calendar, days
+) -> None:
+    gives = ("prices", "series")
+    fetch = fake.asking(wire, calendar, fake.Lake(), "OCDO.L", gives=gives)
+    frames = fetch(at(market, fake.evening(days[30])), start=days[10])
+    assert frames.prices["date"].min() == days[10]
+    rates = frames.series.filter(pl.col("series") == "fx")
+    assert rates["date"].min() < days[10]
+    assert frames.series.filter(pl.col("series") == "vix")["date"].min() == days[10]
+
+
 def test_only_what_is_missing_plus_the_overlap_is_asked(wire, market, calendar, days) -> None:
     lake = fake.Lake()
     fetch = fake.asking(wire, calendar, lake, "AAA", "BBB", fetch={"overlap_sessions": 5})

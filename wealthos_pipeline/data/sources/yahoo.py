@@ -35,6 +35,8 @@ FIRST = date(1927, 12, 30)
 """Yahoo has no bars before this day."""
 MARGIN = timedelta(days=7)
 """Asked for before the range, so that an event on a day without a bar finds the bar after it."""
+BEFORE = timedelta(days=7)
+"""Rates of exchange are taken from so long before the bars."""
 STATEMENTS_SINCE = date(2016, 12, 31)
 """Yahoo gives four years and five quarters, whatever is asked for."""
 VIX = "^VIX"
@@ -195,6 +197,8 @@ class Yahoo(Vendor):
             last: date = stored["date"].max()  # type: ignore[assignment]
             back = request.calendar.offset(last, -self.fetch_settings.overlap_sessions)
             start = back if start is None else max(back, start)
+        if series == "fx" and start is not None:
+            start -= BEFORE  # the first bars are converted at a rate that was known before them
         bars = self.bars(VIX if name == "vix" else f"{name}=X", start, request.end)
         return bars.select(
             pl.lit(series).alias("series"),
