@@ -249,6 +249,15 @@ def test_a_statistic_that_fails_does_not_cost_the_others(wire, fetch):
     assert "The service is closed." in failure(got, "UNEMPLOYMENT")["reason"]
 
 
+def test_an_interval_that_has_no_rule_is_told(wire, fetch):
+    vendor.serve(wire)
+    odd = vendor.indicator("CPI", "semiannual", "index", {"2024-01-01": "310"})
+    wire.serve("function=CPI", odd)
+    got = fetch("AAA", gives=("macro",))
+    assert "unknown interval 'semiannual'" in failure(got, "CPI")["reason"]
+    assert "cpi" not in got.macro["series"].to_list()
+
+
 # limits
 
 

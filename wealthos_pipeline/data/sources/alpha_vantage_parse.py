@@ -142,7 +142,13 @@ _UNITS = (
     ("thousands of persons", "persons", 1e3),
     ("dollars", "usd", 1.0),
 )
-_EVERY = {"quarterly": "quarter", "annual": "year", "semiannual": "half"}
+_EVERY = {
+    "daily": "day",
+    "weekly": "week",
+    "monthly": "month",
+    "quarterly": "quarter",
+    "annual": "year",
+}
 
 FUNDAMENTALS = {
     "metric": pl.String(),
@@ -323,19 +329,25 @@ def yields(payload: Mapping[str, Any], tenor: str) -> pl.DataFrame:
 
 
 def statistic(payload: Mapping[str, Any], name: str) -> pl.DataFrame:
-    """A macro function as ``raw.macro``; values in whole units, dates first days of their periods."""
+    """A macro function as ``raw.macro``; values in whole units, dates first days of their periods.
+
+    Alpha Vantage takes the series that are not seasonally adjusted, save the unemployment rate.
+    """
     said = str(payload.get("unit") or "").lower()
     unit, factor = next(
         ((u, f) for words, u, f in _UNITS if words in said), (said or "number", 1.0)
     )
     interval = str(payload.get("interval") or "").lower()
-    frequency = _EVERY.get(interval, interval.removesuffix("ly").replace("dai", "day"))
+    if interval not in _EVERY:
+        raise SourceError(
+            f"alpha_vantage {name}: unknown interval {interval!r}; expected {', '.join(_EVERY)}"
+        )
     return _points(payload).with_columns(
         pl.col("value") * factor,
         pl.lit(name).alias("series"),
         pl.lit("").alias("vintage"),
         pl.lit(unit).alias("unit"),
-        pl.lit(frequency or "month").alias("frequency"),
+        pl.lit(_EVERY[interval]).alias("frequency"),
     )
 
 
