@@ -152,6 +152,28 @@ def test_recorded_dividends_agree_with_the_adjusted_closes(calendar, name) -> No
     np.testing.assert_allclose(out.prices["tr_index"], index, rtol=1e-12)
 
 
+@recorded
+def test_dividends_that_a_recorded_list_lacks_are_marked(calendar) -> None:
+    """NVIDIA paid 0.004 (today's shares) four times; the answer was asked for splits alone."""
+    rows = chart(
+        "historical-via-chart-NVDA-split-2021-02-01-to-2022-01-31.csv.json", asked=("div",)
+    )
+    out = cleaned(rows, calendar)
+    assert set(out.adjustments["rule"]) == {"adjusted_close_differs"}
+    days = [date(2021, 3, 9), date(2021, 6, 9), date(2021, 8, 31), date(2021, 12, 1)]
+    assert out.adjustments["date"].to_list() == days
+    assert (
+        out.prices.filter(pl.col("flags") & int(Flag.ADJ_MISMATCH) != 0)["date"].to_list() == days
+    )
+    closes = dict(
+        rows.with_columns(pl.col("close").shift(1).alias("p")).select("date", "p").iter_rows()
+    )
+    for row in out.adjustments.iter_rows(named=True):
+        ex = rows.filter(pl.col("date") == row["date"])["close"].item()
+        paid = closes[row["date"]] - ex / (1 + row["before"])
+        assert paid == pytest.approx(0.004, rel=0.01)
+
+
 def test_a_row_is_scaled_by_the_splits_that_its_own_fetch_knew() -> None:
     first, second = (datetime(2020, 1, d, 22, tzinfo=UTC) for d in (8, 10))
     days = [date(2020, 1, d) for d in (6, 7, 8, 9, 10)]

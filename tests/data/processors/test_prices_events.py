@@ -279,7 +279,7 @@ def test_events_that_contradict_adjusted_closes_count_and_are_marked(calendar, n
     assert marked(out.prices, Flag.ADJ_MISMATCH) == [listing.days[60]]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     cut=st.integers(2, 118),
     fetches=st.lists(st.integers(5, 118), max_size=6),
