@@ -71,6 +71,8 @@ def more_tables(root: SmallRoot) -> dict[str, pl.DataFrame]:
         for n in NAMES
     ]  # fmt: skip
     intervals.append({"symbol": "CVX", "start": days[3], "end": days[30], "universe": "energy"})
+    bac = {"symbol": "BAC", "start": days[0], "universe": "energy"}  # given by mistake, taken back
+    intervals += [bac, bac | {"withdrawn": True, "fetched_at": later}]
     table = raw_rows(
         "raw.fundamentals", statements, source="sample", metric="revenue", period="quarter",
         vintage="", currency="USD",
@@ -212,6 +214,13 @@ def test_three_doors_lead_to_the_members_of_a_universe(root: SmallRoot, service:
             assert_frame_equal(again, frame, check_exact=True)
             counts.add((name, frame.height))
     assert len(counts) > 8
+    now = load("prices", universe="energy", root=place)
+    assert set(now["instrument_id"]) == {"id3"}, "an interval that was taken back counts no more"
+    then = load(
+        "prices", universe="energy", as_of=root.calendar.known_at(root.days[20]), root=place
+    )
+    assert set(then["instrument_id"]) == {"id2", "id3"}
+    assert_frame_equal(by_http(service, "prices", universe="energy"), now, check_exact=True)
     everything = load("prices", universe="default", root=place)
     members = membership.universe(load("prices", root=place), load("membership", root=place))
     assert everything.select("date", "instrument_id").rows() == members.rows()

@@ -15,6 +15,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import ConfigError, FactorError
+from wealthos_pipeline.data.processors import versions
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.storage import manifest as manifests
 from wealthos_pipeline.data.storage.lake import Lake, names
@@ -258,8 +259,9 @@ def _of_universe(
         return rows.filter(pl.col("universe") == universe)
     if universe not in every:
         return rows
-    members = snapshot.read("clean.membership", as_of=as_of)
-    spans = _apart(members.filter(pl.col("universe") == universe))
+    members = snapshot.read("clean.membership", as_of=as_of)  # what stood then, or stands
+    stands = pl.col(versions.WITHDRAWN).is_null()
+    spans = _apart(members.filter((pl.col("universe") == universe) & stands))
     on = pl.col(str(contract.date_column))
     inside = (on >= pl.col("_in")) & (pl.col("_out").is_null() | (on <= pl.col("_out")))
     joined = rows.join(spans.lazy(), on="instrument_id", how="inner")

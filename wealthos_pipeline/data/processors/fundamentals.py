@@ -55,7 +55,7 @@ def with_known_at(raw_fundamentals: pl.DataFrame) -> pl.DataFrame:
 
     The stamp of a row depends on rows only that were known before it.
     """
-    return _stamped(raw_fundamentals).cast(dict(raw_fundamentals.schema))
+    return _stamped(raw_fundamentals).cast(raw_fundamentals.schema)
 
 
 def _stamped(raw_fundamentals: pl.DataFrame) -> pl.DataFrame:
