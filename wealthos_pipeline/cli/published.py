@@ -32,9 +32,11 @@ class Published:
         return self.snapshot.read(table)
 
     def symbols(self) -> dict[str, str]:
-        """``instrument_id`` → latest symbol."""
+        """``instrument_id`` → latest symbol; of several that had a symbol the present one comes last."""
         instruments = self.read("clean.instruments").sort("instrument_id", "valid_from")
-        return dict(instruments.select("instrument_id", "symbol").iter_rows())
+        last = instruments.unique("instrument_id", keep="last", maintain_order=True)
+        last = last.sort("valid_to", "instrument_id", nulls_last=True)
+        return dict(last.select("instrument_id", "symbol").iter_rows())
 
 
 def open_lake(settings: Settings) -> Lake:

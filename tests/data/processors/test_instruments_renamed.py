@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.data.processors import instruments, prices
+from wealthos_pipeline.data.processors import holdings, instruments, prices
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
 LOADED = datetime(2022, 3, 1, 22, tzinfo=UTC)
@@ -248,3 +248,21 @@ def test_the_stage_notices_another_file_of_overrides(tmp_path, monkeypatch):
     assert clean.instruments.definition(settings) == none
     path.write_text("symbol,instrument_id\nFB,XNYS:META\n")
     assert clean.instruments.definition(settings) != none
+
+
+def test_a_statement_of_holdings_means_who_had_the_symbol_on_its_day(calendar, tmp_path):
+    known = pl.DataFrame(
+        {
+            "symbol": ["ABC", "ABC", "FB", "META"],
+            "instrument_id": ["XNYS:ABC", "XNYS:ABC#2", "XNYS:FB", "XNYS:FB"],
+            "valid_from": [SPRING, date(2022, 8, 15), SPRING, date(2022, 6, 9)],
+        }
+    )
+    (tmp_path / "mine.csv").write_text(
+        "date,symbol,units\n2022-03-02,ABC,1\n2022-09-01,ABC,2\n2022-02-01,ABC,3\n"
+        "2022-09-01,FB,4\n2022-03-02,META,5\n"
+    )
+    out = holdings.read(tmp_path, known, calendar).sort("units")
+    assert out["instrument_id"].to_list() == [
+        "XNYS:ABC", "XNYS:ABC#2", "XNYS:ABC", "XNYS:FB", "XNYS:FB",
+    ]  # fmt: skip

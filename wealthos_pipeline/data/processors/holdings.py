@@ -57,18 +57,31 @@ def read(
     return table.conform(pl.DataFrame([{n: r[n] for n in schema} for r in rows], schema=schema))
 
 
-def _symbols(instruments: pl.DataFrame) -> dict[str, str]:
-    """Every accepted spelling → instrument_id; exact spellings win."""
-    newest = instruments.sort("instrument_id", "valid_from")
-    loose = newest.select(normalised(pl.col("symbol")), "instrument_id").rows()
-    exact = newest.select("symbol", "instrument_id").rows()
-    whole = newest.select(pl.col("instrument_id").alias("text"), "instrument_id").rows()
-    return {**dict(loose), **dict(exact), **dict(whole)}
+_Holders = dict[str, list[tuple[date, str]]]
+
+
+def _symbols(instruments: pl.DataFrame) -> _Holders:
+    """Every accepted spelling → who had it since when, ascending; exact spellings win."""
+    by_time = instruments.sort("valid_from", "instrument_id")
+    out: _Holders = {}
+    for spelling in (normalised(pl.col("symbol")), pl.col("symbol"), pl.col("instrument_id")):
+        found: _Holders = {}
+        rows = by_time.select(spelling.alias("text"), "valid_from", "instrument_id")
+        for text, since, instrument in rows.iter_rows():
+            found.setdefault(text, []).append((since, instrument))
+        out |= found
+    return out
+
+
+def _held(holders: list[tuple[date, str]], day: date | None) -> str:
+    """The last that had the symbol by ``day``, else the first that ever had."""
+    since = [i for begin, i in holders if day is not None and begin <= day]
+    return since[-1] if since else holders[0][1]
 
 
 def _read_one(
     path: Path,
-    ids: dict[str, str],
+    ids: _Holders,
     calendar: TradingCalendar,
     now: datetime | None,
     long_only: Collection[str],
@@ -103,7 +116,8 @@ def _read_one(
         if symbol.lower() == CASH:
             instrument: str | None = CASH
         else:
-            instrument = ids.get(symbol) or ids.get(_spelled(symbol))
+            holders = ids.get(symbol) or ids.get(_spelled(symbol))
+            instrument = _held(holders, day) if holders else None
             if instrument is None:
                 faults.append(f"{where}: no instrument has the symbol {symbol!r}")
             elif units is not None and units < 0 and mandate in long_only:
