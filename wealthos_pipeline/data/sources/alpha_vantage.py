@@ -17,7 +17,14 @@ import polars as pl
 
 from wealthos_pipeline.core.errors import SourceError, UnknownSymbolError
 from wealthos_pipeline.data.sources import alpha_vantage_parse as parse
-from wealthos_pipeline.data.sources.base import FAILURES, Bias, RawFrames, Request, SourceInfo
+from wealthos_pipeline.data.sources.base import (
+    FAILURES,
+    RESTATED_FUNDAMENTALS,
+    Bias,
+    RawFrames,
+    Request,
+    SourceInfo,
+)
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
 from wealthos_pipeline.data.sources.http import Http
 from wealthos_pipeline.data.sources.vendor import Vendor
@@ -100,11 +107,7 @@ class AlphaVantage(Vendor):
                     "Its bars are as traded: a split looks like a fall, and returns are without "
                     "dividends. Paid plans give both as events.",
                 ),
-                Bias(
-                    "restated_statements",
-                    "Statements carry no filing date",
-                    "They are taken as known by rule, and as they are stated today.",
-                ),
+                RESTATED_FUNDAMENTALS,
             ),
             missing={
                 "split_ratio": "the free plan has no splits; null there",

@@ -18,7 +18,13 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import SourceError, UnknownSymbolError
 from wealthos_pipeline.data.sources import yahoo_chart as chart
 from wealthos_pipeline.data.sources import yahoo_company as company
-from wealthos_pipeline.data.sources.base import Bias, RawFrames, Request, SourceInfo
+from wealthos_pipeline.data.sources.base import (
+    RESTATED_FUNDAMENTALS,
+    Bias,
+    RawFrames,
+    Request,
+    SourceInfo,
+)
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
 from wealthos_pipeline.data.sources.vendor import Vendor
 from wealthos_pipeline.data.sources.yahoo_client import NothingThereError, YahooClient
@@ -84,12 +90,7 @@ class Yahoo(Vendor):
                     "Yahoo gives the present sector alone, by Morningstar's classification; it is "
                     "shown under the GICS sector of the nearest meaning.",
                 ),
-                Bias(
-                    "restated_statements",
-                    "Statements without the day of filing",
-                    "Figures are as stated today, after restatements, and Yahoo does not date them: "
-                    "the day from which they count as known is assumed by rule.",
-                ),
+                RESTATED_FUNDAMENTALS,
             ),
             missing={
                 "published_at": "Yahoo does not say when a statement was filed",
