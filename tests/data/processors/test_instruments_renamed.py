@@ -266,3 +266,17 @@ def test_a_statement_of_holdings_means_who_had_the_symbol_on_its_day(calendar, t
     assert out["instrument_id"].to_list() == [
         "XNYS:ABC", "XNYS:ABC#2", "XNYS:ABC", "XNYS:FB", "XNYS:FB",
     ]  # fmt: skip
+
+
+def test_dates_are_read_of_the_symbols_in_doubt_only(calendar):
+    day = date(2022, 8, 15)
+    raw = described(
+        told("FB", figi="BBG1"), told("META", figi="BBG1"), told("PLAIN", figi="BBG2"),
+        told("PLAIN", LATER, figi="BBG2", sector="Utilities"), told("NEW", first_trade=day),
+        told("TWICE", isin="US1"), told("TWICE", LATER, isin="US2"), told("OLD", first_trade=SPRING),
+    )  # fmt: skip
+    names = ("FB", "META", "PLAIN", "NEW", "TWICE", "OLD")
+    rows = bars(calendar, *((n, SPRING, AUTUMN) for n in names)).select("source", "symbol", "date")
+    read = dict(instruments.bar_dates(rows.lazy(), raw).group_by("symbol").len().rows())
+    days = len(calendar.sessions(SPRING, AUTUMN))
+    assert read == {"FB": days, "META": days, "NEW": days, "TWICE": days, "PLAIN": 2, "OLD": 2}

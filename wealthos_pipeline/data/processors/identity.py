@@ -85,13 +85,16 @@ def doubtful(raw_instruments: pl.DataFrame, first_bars: pl.DataFrame) -> pl.Data
         .select(by)
         for n in NUMBERS
     ]
-    several = raw_instruments.filter(pl.struct(by).is_duplicated()).select(by)
+    several = [
+        raw_instruments.drop_nulls(n).filter(pl.col(n).n_unique().over(by) > 1).select(by)
+        for n in NUMBERS
+    ]
     late = (
         raw_instruments.join(first_bars, on=by, how="inner")
         .filter(pl.col("first_trade") > pl.col("date"))
         .select(by)
     )
-    return pl.concat([*shared, several, late]).unique().sort(by)
+    return pl.concat([*shared, *several, late]).unique().sort(by)
 
 
 def holders(
