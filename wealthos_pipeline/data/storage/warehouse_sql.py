@@ -144,7 +144,8 @@ def macros() -> list[str]:
             more = " With a universe's name: its members at that instant."
         out.append(f"CREATE OR REPLACE MACRO {short}_asof{forms}")
         comment = (
-            f"{contract.name} as it was known at the instant t (a date is its midnight, UTC), e.g. "
+            f"{contract.name} as it was known at the instant t (a date is its midnight in the "
+            "session's time zone: SET TimeZone = 'UTC'), e.g. "
             f"FROM {short}_asof('2008-09-15 21:00:00+00').{more}"
         )
         out.append(f"COMMENT ON MACRO TABLE {short}_asof IS {text(comment)}")
