@@ -123,7 +123,8 @@ def unexplained(new: pl.DataFrame, old: pl.DataFrame) -> str | None:
     if not _all_same(ratio, slack):
         return None  # restated bars: their adjusted closes moved with them
     adjusted = _numbers(new, "adj_close")[i], _numbers(old, "adj_close")[j]
-    scale = closes[0] / new["close"].to_numpy()[i], closes[1] / old["close"].to_numpy()[j]
+    # adjusted closes know every split in the list, also where the closes are as traded
+    scale = _known_splits(new)[i], _known_splits(old)[j]
     ratio, slack = _ratios(*adjusted, adjusted[0] * scale[0], adjusted[1] * scale[1])
     paid = _paid(new, old, days)
     left = ratio / paid
@@ -172,14 +173,25 @@ def _late_split(new: pl.DataFrame, old: pl.DataFrame) -> str | None:
 
 
 def _traded(frame: pl.DataFrame) -> Floats:
-    """Closes as traded: times the splits after the bar that its fetch knew (ex-date up to its basis)."""
-    closes = _numbers(frame, "close")
+    """Closes as traded: times the splits after the bar that its fetch knew (ex-date up to its basis).
+    Closes without a basis are as traded."""
+    return _numbers(frame, "close") * _later_splits(frame, date.min)
+
+
+def _known_splits(frame: pl.DataFrame) -> Floats:
+    """The splits after the bar that its adjusted close contains."""
+    return _later_splits(frame, date.max)
+
+
+def _later_splits(frame: pl.DataFrame, no_basis: date) -> Floats:
+    """Product of the splits after each bar up to its basis (``no_basis`` where there is none)."""
+    out = np.ones(frame.height)
     days = frame["date"].to_numpy()
-    basis = frame["basis_vintage"].fill_null(date.min).to_numpy()
+    basis = frame["basis_vintage"].fill_null(no_basis).to_numpy()
     ratio = frame["split_ratio"].fill_null(1.0).to_numpy()
     for at in np.flatnonzero((ratio != 1.0) & (ratio > 0.0)):
-        closes = np.where((days < days[at]) & (basis >= days[at]), closes * ratio[at], closes)
-    return closes
+        out = np.where((days < days[at]) & (basis >= days[at]), out * ratio[at], out)
+    return out
 
 
 def _numbers(frame: pl.DataFrame, name: str) -> Floats:
