@@ -255,6 +255,7 @@ def summary() -> pl.DataFrame:
 
 def catalog() -> pl.DataFrame:
     rows = [
+        ("bias", "static_sectors", "Sectors as of 2024-03-08, a snapshot", "one day's", None),
         ("bias", "survivorship", "Only survivors", "chosen in hindsight", None),
         ("factor", "demo_down", "Demo down", "formula", None),
         ("factor", "demo_missing", "Demo missing", "formula", "the sample has closes only"),
