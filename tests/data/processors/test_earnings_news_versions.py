@@ -229,6 +229,20 @@ def test_a_story_keeps_its_first_words_and_has_a_row_an_instrument(ids) -> None:
     ]
 
 
+def test_an_edit_is_known_from_its_own_fetch(ids, calendar) -> None:
+    """Even where it brings the date that the first answer lacked."""
+    said = LOADED - timedelta(days=2)
+    rows = stories(
+        {"headline": "first", "published_at": None},
+        {"headline": "second", "published_at": said, "fetched_at": LOADED + timedelta(days=1)},
+    )
+    full = news.clean(rows, ids, now=LATER)
+    assert full.select("headline", "known_at").rows() == [("first", LOADED)]
+    for at in (said, LOADED - timedelta(microseconds=1), LOADED):
+        cut = raw.as_of(rows, at, calendar, "raw.news")
+        assert news.clean(cut, ids, now=at).equals(full.filter(pl.col("known_at") <= at))
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_news_know_no_more_than_was_known(seed: int, ids, calendar) -> None:
     rng = np.random.default_rng(seed)

@@ -230,6 +230,28 @@ def test_one_source_a_figure_the_one_that_could_be_known_first() -> None:
     assert made.select("source", "value").rows() == [("w", 1.2), ("v", 5.0)]
 
 
+def test_a_source_that_comes_late_does_not_displace_what_was_known() -> None:
+    ids = pl.concat([ABC, registry(("w", "ABC", "XNYS:ABC", date(2010, 1, 4), None))])
+    first, second = datetime(2018, 5, 2, tzinfo=UTC), datetime(2018, 5, 9, tzinfo=UTC)
+    end = date(2018, 3, 31)
+    rows = statements(
+        {"source": "w", "period_end": MARCH, "value": 0.5, "published_at": FILED,
+         "fetched_at": datetime(2018, 4, 2, tzinfo=UTC)},
+        {"source": "v", "period_end": end, "value": 1.0, "fetched_at": first},
+        {"source": "w", "period_end": end, "value": 1.2, "fetched_at": second,
+         "published_at": datetime(2018, 5, 1, 21, tzinfo=UTC)},
+    )  # fmt: skip
+    for now in (first, second):
+        known = rows.filter(pl.col("fetched_at") <= now)
+        made = clean(known, now, instruments=ids, order=("w", "v")).filter(
+            pl.col("period_end") == end
+        )
+        assert made.select("source", "value", "known_at").rows() == [("v", 1.0, first)]
+    alone = rows.filter((pl.col("source") == "w") | (pl.col("fetched_at") == second))
+    made = clean(alone, second, instruments=ids).filter(pl.col("period_end") == end)
+    assert made["known_at"].to_list() == [datetime(2018, 5, 1, 21, tzinfo=UTC)]
+
+
 # --- the last version known ------------------------------------------------------------------------
 
 
