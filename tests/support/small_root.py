@@ -261,7 +261,7 @@ def catalog() -> pl.DataFrame:
         ("factor", "demo_missing", "Demo missing", "formula", "the sample has closes only"),
         ("factor", "demo_up", "Demo up", "formula", None),
         ("source", "sample", "The sample", "licence", None),
-        *(("table", f"layer.table{i}", f"Table {i}", None, None) for i in range(10)),
+        *(("table", f"layer.table{i}", f"Table {i}", None, None) for i in range(9)),
     ]
     names = ["kind", "name", "title", "detail", "reason_missing"]
     return pl.DataFrame(
