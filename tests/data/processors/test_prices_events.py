@@ -410,3 +410,30 @@ def test_a_panel_with_numbers_on_split_days_alone_is_handled_as_before(calendar,
     assert a["close"].equals(rows["close"])
     assert set(a["split_ratio"]) == {1.0}
     assert a["basis_vintage"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    "fetches", [[60, 61, 62, 100], [60, 65, 100], [60, 100], [58, 66, 92, 100]]
+)
+@pytest.mark.parametrize(("before", "after"), [(0.0, 3.0), (1.8, 3.0), (3.0, 0.0)])
+def test_a_dividend_that_comes_late_or_is_corrected_is_in_the_return(
+    calendar, now, fetches, before, after
+):
+    """No close says so: the row of the ex-day differs by its dividend alone."""
+    listing = Listing(calendar, splits=SPLITS, dividends={60: after} if after else {})
+    plain = listing.fetch
+
+    def fetch(last: int, since: int = 0) -> pl.DataFrame:
+        wrong = pl.lit(before / (7.0 if last >= 90 else 1.0))
+        ex_day = (pl.col("date") == listing.days[60]) & pl.lit(last < 62)
+        paid = pl.when(ex_day).then(wrong).otherwise("dividend").alias("dividend")
+        return plain(last, since).with_columns(paid)
+
+    listing.fetch = fetch  # type: ignore[method-assign]
+    out = cleaned(stored(listing, fetches), calendar, now).prices
+    check(out, listing)
+    assert out["dividend"][60] == pytest.approx(after)
+    if fetches[0] == 60:
+        told = next(f for f in fetches if f >= 62)
+        assert out["known_at"][60] == listing.known(told)
+        assert out["flags"][60] & Flag.RESTATED

@@ -156,6 +156,8 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
                     moved[t] = not _same_return(price, given[t], given[p], num[t], den[t])
             elif stayed or len(again) == 1 == len(at):
                 moved[t] = not _equal(price[given[t]], price[told[t]])
+            if rich and listed[given[t]]:  # a dividend that is late or corrected is in no close
+                moved[t] |= not _same_dividend(value, given[t], num[t])
         for t in again:
             reshaped = not _same_shape(value, given[t], believed[t])
             if not (moved[t] or reshaped):
@@ -249,5 +251,12 @@ def _same_shape(value: dict[str, NDArray[np.float64]], t: int, t0: int) -> bool:
         return False
     if not _equal(value["split_ratio"][t], value["split_ratio"][t0]):
         return False
+    return _same_dividend(value, t, t0)
+
+
+def _same_dividend(value: dict[str, NDArray[np.float64]], t: int, t0: int) -> bool:
+    """Whether two versions of a bar have one dividend, each in the basis of its close."""
+    basis = value["close"][t] / value["close"][t0]
+    rounding = 10.0 ** -min(_digits(float(value["close"][i])) for i in (t, t0))
     a, b = float(value["dividend"][t]), float(value["dividend"][t0])
-    return _equal(a, b) or (not exact and abs(a - b * basis) <= 1e-3 * abs(b) + rounding)
+    return _equal(a, b) or (basis != 1.0 and abs(a - b * basis) <= 1e-3 * abs(b) + rounding)
