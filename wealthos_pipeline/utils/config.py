@@ -80,11 +80,13 @@ class CleaningSettings(_Part):
     spike_return: float = Field(
         0.15, gt=0, lt=1, description="distance to the bar before, after it"
     )
-    stale_sessions: int = Field(5, ge=2, description="unchanged closes in a row")
+    stale_sessions: int = Field(
+        5, ge=2, description="unchanged closes in a row; twice as many without volumes"
+    )
     volume_spike: float = Field(30.0, gt=1, description="multiple of the median of 20 sessions")
     delisted_after: int = Field(20, ge=1, description="sessions without a bar")
     vendor_gap: float = Field(0.5, gt=0, le=1, description="share of names missing at once")
-    fx_stale_sessions: int = Field(5, ge=0, description="how old a rate may be")
+    fx_stale_sessions: int = Field(8, ge=0, description="how old a rate may be, in sessions")
 
 
 class CheckSettings(_Part):

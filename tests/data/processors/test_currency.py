@@ -148,9 +148,9 @@ def test_an_old_rate_serves_for_some_sessions_and_then_the_bar_is_quarantined() 
     out = cleaned(rows, series)
     last = series.filter(pl.col("date") == DAYS[69])["value"].item()
     fx = dict(out.prices.select("date", "fx_rate").iter_rows())
-    assert [fx[DAYS[i]] for i in range(70, 75)] == [last] * 5
-    assert out.quarantine["rule"].to_list() == ["no_fx"] * 5
-    assert out.quarantine["date"].to_list() == DAYS[75:80]
+    assert [fx[DAYS[i]] for i in range(70, 78)] == [last] * 8
+    assert out.quarantine["rule"].to_list() == ["no_fx"] * 2
+    assert out.quarantine["date"].to_list() == DAYS[78:80]
     # the chain goes over the hole
     whole = cleaned(rows, rates({"EURUSD": 1.1})).prices
     a, b = (f.filter(pl.col("date") == DAYS[85])["tr_index"].item() for f in (out.prices, whole))
@@ -177,7 +177,7 @@ def test_a_rate_that_arrives_late_is_taken_up_from_its_date_on() -> None:
     rows, series = market(), rates(PAIRS)
     missing = series.filter((pl.col("tenor") != "EURUSD") | ~pl.col("date").is_in(DAYS[90:104]))
     before = cleaned(rows, missing)
-    assert set(before.quarantine["date"]) == set(DAYS[95:104])
+    assert set(before.quarantine["date"]) == set(DAYS[98:104])
     day = DAYS[90]
     part = cleaned(
         rows.filter(pl.col("date") >= prices.context_start(day, CALENDAR)), series,

@@ -67,7 +67,21 @@ def test_unchanged_closes_without_volume_are_stale_from_the_fifth_on(clean: Clea
     assert flagged(clean(rows), Flag.STALE) == [5, 6, 7]
     assert flagged(clean(rows, cleaning=CleaningSettings(stale_sessions=3)), Flag.STALE) == [3, 4, 5, 6, 7]  # fmt: skip
     assert flagged(clean(rows, cleaning=CleaningSettings(off=("stale",))), Flag.STALE) == []
-    assert flagged(clean([{**r, "volume": None} for r in rows]), Flag.STALE) == [5, 6, 7, 8, 9]
+
+
+def test_where_the_volume_is_unknown_a_run_must_be_twice_as_long(clean: Clean) -> None:
+    """An unchanged close at coarse ticks is no evidence that nothing traded."""
+    closes = [bar(10.0, None)] * 13
+    assert flagged(clean(closes), Flag.STALE) == [10, 11, 12]
+    assert flagged(clean(closes, cleaning=CleaningSettings(stale_sessions=3)), Flag.STALE) == list(range(6, 13))  # fmt: skip
+    one = [bar(10.0), *[bar(10.0, 0.0)] * 2, bar(10.0, None), *[bar(10.0, 0.0)] * 4]
+    assert flagged(clean(one), Flag.STALE) == []
+    assert flagged(clean([*one, bar(10.0, 0.0)]), Flag.STALE) == [8]
+    assert flagged(clean([*one, *[bar(10.0, None)] * 4]), Flag.STALE) == [10, 11]
+    whole = {"open": 10.0, "high": 10.0, "low": 10.0, "close": 10.0}
+    assert flagged(clean([whole] * 12), Flag.STALE) == [10, 11]
+    with pytest.raises(ConfigError, match="stale_sessions is 30; expected less than 30"):
+        clean(closes, cleaning=CleaningSettings(stale_sessions=quality.WINDOW // 2))
 
 
 def test_a_quiet_price_that_trades_is_not_stale(clean: Clean) -> None:

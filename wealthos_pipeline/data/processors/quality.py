@@ -22,6 +22,10 @@ USUAL = ("_usual", "_usual_slot")
 """Median value traded of the ``MEDIAN`` bars before, and the slot of the first of them; null where
 there are fewer, or one has no volume."""
 
+_LEAST = {"still": 1, "copied": 1, "perhaps_still": 2, "perhaps_copied": 2}
+"""What a run of bars is → its length in ``stale_sessions`` from which it is stale. *Perhaps*: the
+volume may be unknown."""
+
 _BARS = (
     "instrument_id", "slot", "open", "high", "low", "close", "volume", "num_close", "den_close",
 )  # fmt: skip
@@ -32,31 +36,36 @@ def marked(bars: pl.DataFrame, cleaning: CleaningSettings) -> pl.DataFrame:
 
     bars: ``effective`` rows, sorted by instrument and date, with ``slot``.
 
-    stale: the last ``stale_sessions`` bars each have the close of the bar before and nothing traded
-    (zero, or no volume given), or each have its open, high, low and close.
+    stale: the last ``stale_sessions`` bars each have the close of the bar before and a volume of
+    zero, or each have its open, high, low and close. Where the volume of one of them is unknown,
+    twice as many: an unchanged close at coarse ticks is no evidence that nothing traded.
     loud: the value traded (close × volume, which a split leaves alone) is more than
     ``volume_spike`` times its median over the 20 bars before; never where one of them has none.
     """
     n = cleaning.stale_sessions
-    if n >= WINDOW:
-        raise ConfigError(f"cleaning.stale_sessions is {n}; expected less than {WINDOW}")
+    if 2 * n >= WINDOW:
+        raise ConfigError(f"cleaning.stale_sessions is {n}; expected less than {WINDOW // 2}")
     name = bars["instrument_id"].rle_id().to_numpy()
     slot = bars["slot"].to_numpy()
     same_close = (pl.col("num_close") == pl.col("den_close")).fill_null(value=False)
-    idle = (pl.col("volume").fill_null(0.0) <= 0).fill_null(value=False)
+    copied = pl.all_horizontal(
+        (pl.col(c) == pl.col(c).shift(1)).fill_null(value=False)
+        for c in ("open", "high", "low", "close")
+    )
+    known = pl.col("volume").is_not_null()
     row = bars.select(_BARS).select(
-        (same_close & idle).alias("still"),
-        pl.all_horizontal(
-            (pl.col(c) == pl.col(c).shift(1)).fill_null(value=False)
-            for c in ("open", "high", "low", "close")
-        ).alias("copied"),
+        (same_close & (pl.col("volume") <= 0).fill_null(value=False)).alias("still"),
+        (copied & known).alias("copied"),
+        (same_close & (pl.col("volume").fill_null(0.0) <= 0)).alias("perhaps_still"),
+        copied.alias("perhaps_copied"),
         (pl.col("close") * pl.col("volume")).alias("value"),
     )
-    near = _same(name, n)
-    near[n:] &= slot[n:] - slot[:-n] <= WINDOW
     stale = np.zeros(len(name), dtype=np.bool_)
-    for column in ("still", "copied"):
-        stale |= (_run(row[column].to_numpy() & _same(name, 1)) >= n) & near
+    for column, least in _LEAST.items():
+        long = least * n
+        near = _same(name, long)
+        near[long:] &= slot[long:] - slot[:-long] <= WINDOW
+        stale |= (_run(row[column].to_numpy() & _same(name, 1)) >= long) & near
     whole = ~pl.Series(_same(name, MEDIAN))
     usual = row["value"].rechunk().rolling_median(MEDIAN, min_samples=MEDIAN).shift(1)
     return bars.with_columns(

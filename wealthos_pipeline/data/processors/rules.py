@@ -243,7 +243,8 @@ _ALL = (
     Rule(
         "stale", "flag", "Price does not move",
         "the close has not changed for stale_sessions bars and nothing was traded in them, or open, "
-        "high, low and close have been identical for as many bars (flag STALE)",
+        "high, low and close have been identical for as many bars; where the volume of one of them is "
+        "unknown, for twice as many (flag STALE)",
         settings=("stale_sessions",),
     ),
     Rule(
