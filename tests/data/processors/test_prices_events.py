@@ -437,3 +437,24 @@ def test_a_dividend_that_comes_late_or_is_corrected_is_in_the_return(
         told = next(f for f in fetches if f >= 62)
         assert out["known_at"][60] == listing.known(told)
         assert out["flags"][60] & Flag.RESTATED
+
+
+@pytest.mark.parametrize("fetches", [[100, 101], [70, 100]])
+@pytest.mark.parametrize("at", [10, 45, 75])
+def test_bars_as_of_an_instant_before_they_were_fetched_know_no_later_split(calendar, fetches, at):
+    """A vendor asked years later divides the past by splits since then; a rebuilt day must not see it."""
+    listing = Listing(calendar, splits={40: 4.0, 60: 0.5, 90: 7.0}, dividends={20: 0.8, 72: 0.3})
+    rows = stored(listing, fetches)
+    then = calendar.known_at(listing.days[at])
+    known = raw.as_of(rows, then, calendar)
+    assert known["basis_vintage"].max() <= max(listing.days[at], listing.days[0])
+    out = cleaned(known, calendar, then).prices
+    assert out["date"].max() == listing.days[at]
+    check(out, listing)
+    np.testing.assert_allclose(out["volume"], listing.volume[: at + 1], rtol=2e-6)
+    assert out["dividend"][20] == pytest.approx(0.8) if at > 20 else True
+    whole = cleaned(rows, calendar, datetime(2016, 1, 1, tzinfo=then.tzinfo)).prices[: at + 1]
+    rounding = 1e-14 if at <= fetches[0] else 1e-7  # the return over two fetches
+    for name in ("tr_index", "close"):
+        np.testing.assert_allclose(out[name], whole[name], rtol=rounding)
+    assert out["flags"].equals(whole["flags"])

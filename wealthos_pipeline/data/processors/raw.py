@@ -6,7 +6,7 @@ said last; the versions of a key are told apart by ``fetched_at``.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -171,9 +171,12 @@ def as_of(
 
     The first version of a key by the rule of its table (a bar: close plus lag), later ones from
     their fetch. The end of a membership that lay in the future is unknown (null), as is what was
-    expected of a report where the row was fetched later.
+    expected of a report where the row was fetched later. Bars that were fetched later come without
+    the splits that their vendor had applied to them since.
     """
     out = with_known_at(frame, calendar, table).filter(pl.col("known_at") <= instant)
+    if table == "raw.prices":
+        out = _in_its_basis(frame, out, calendar.last_known(instant))
     if table == "raw.membership":
         ended = pl.col("end") < instant.astimezone(UTC).date()
         out = out.with_columns(pl.when(ended).then("end").alias("end"))
@@ -183,3 +186,47 @@ def as_of(
         fetched = pl.col(STAMP) <= instant
         out = out.with_columns(pl.when(fetched).then(n).alias(n) for n in EXPECTED)
     return out.select(frame.columns)
+
+
+def _in_its_basis(every: pl.DataFrame, known: pl.DataFrame, last: date) -> pl.DataFrame:
+    """``known`` (rows of ``every``) with prices in the basis of the session ``last``: a vendor that was
+    asked later has divided them by splits of later sessions, whose rows are not among the known."""
+    from wealthos_pipeline.data.processors.corporate_actions import with_factors
+    from wealthos_pipeline.data.processors.effective import FACTOR
+
+    later = pl.col("split_ratio").is_not_null() & (pl.col("split_ratio") != 1.0)
+    names = every.filter(later & (pl.col("date") > last)).select("source", "symbol").unique()
+    ahead = (pl.col("basis_vintage") > last).fill_null(value=False)
+    mine = known.filter(ahead).join(names, on=["source", "symbol"], how="semi")
+    if not mine.height:
+        return known
+    key = ["source", "symbol", "date", STAMP]
+    both = []
+    for rows in (every, known):
+        listed = rows.join(names, on=["source", "symbol"], how="semi").sort(key)
+        listed = listed.with_columns(
+            pl.concat_str("source", "symbol", separator="\0").alias("instrument_id")
+        )
+        both.append(with_factors(listed).select(*key, FACTOR))
+    step = (
+        both[1]
+        .join(both[0], on=key, suffix="_all")
+        .select(*key, (pl.col(f"{FACTOR}_all") / pl.col(FACTOR)).alias("_step"))
+    )
+    moved = ahead & (pl.col("_step").fill_null(1.0) != 1.0)
+    prices = ("open", "high", "low", "close", "adj_close", "dividend")
+    return (
+        known.join(step, on=key, how="left", maintain_order="left")
+        .with_columns(
+            *(
+                pl.when(moved).then(pl.col(n) * pl.col("_step")).otherwise(n).alias(n)
+                for n in prices
+            ),
+            pl.when(moved)
+            .then(pl.col("volume") / pl.col("_step"))
+            .otherwise("volume")
+            .alias("volume"),
+            pl.when(moved).then(pl.lit(last)).otherwise("basis_vintage").alias("basis_vintage"),
+        )
+        .drop("_step")
+    )
