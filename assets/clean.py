@@ -74,7 +74,7 @@ def _state(work: Work, start: date) -> pl.DataFrame:
     Nearly all are found in the last sessions; only names that paused longer are looked up in the
     whole history, so that a day costs what a day costs.
     """
-    from wealthos_pipeline.data.processors import prices as room
+    from wealthos_pipeline.data.processors import chain as room
 
     lake, end = work.session.lake, work.session.calendar.offset(start, -1)
     near = room.context_start(start, work.session.calendar)
@@ -219,7 +219,7 @@ def _changed_gaps(session: Session, dirty: date | None) -> date | None:
 def gaps(work: Work) -> Mapping[str, pl.DataFrame]:
     """Sessions without a bar and why: holiday, halt, vendor, gap, delisting, or open still."""
     from wealthos_pipeline.data.processors import gaps as room
-    from wealthos_pipeline.data.processors import prices as bars
+    from wealthos_pipeline.data.processors import row_rules
 
     lake, calendar, start = work.session.lake, work.session.calendar, work.start
     tuned = work.settings.cleaning
@@ -235,7 +235,7 @@ def gaps(work: Work) -> Mapping[str, pl.DataFrame]:
         calendar,
         tuned,
         given=room.given(
-            lake.scan("raw.prices", start=start).filter(bars.EMPTY).collect(),
+            lake.scan("raw.prices", start=start).filter(row_rules.EMPTY).collect(),
             lake.read("clean.quarantine", start=start),
             names,
         ),
@@ -244,7 +244,7 @@ def gaps(work: Work) -> Mapping[str, pl.DataFrame]:
         start=start,
     )
     work.note("clean.gaps", "gaps", dict(found["kind"].value_counts().sort("kind").iter_rows()))
-    lost = room.unknown_returns(found)
+    lost = room.unknown_returns(found, names)
     if lost:
         work.note("clean.gaps", "delistings without a stated return", ", ".join(lost))
     return {"clean.gaps": found}

@@ -121,6 +121,14 @@ def test_when_many_miss_it_is_the_vendor(days: list[date], calendar: TradingCale
     assert out.filter(pl.col("instrument_id") == "A")["detail"][0].startswith("60%")
 
 
+def test_an_index_that_ends_is_no_share_without_a_return(
+    days: list[date], calendar: TradingCalendar
+) -> None:
+    out = find(bars(days, calendar, {"B": set(range(60, 80))}), calendar)
+    names = instruments(calendar).with_columns(asset_class=pl.lit("cross_asset"))
+    assert gaps.unknown_returns(out, names) == []
+
+
 def test_an_open_gap_and_a_delisting(days: list[date], calendar: TradingCalendar) -> None:
     without = {"A": set(range(75, 80)), "B": set(range(60, 80))}
     out = find(bars(days, calendar, without), calendar)
@@ -128,7 +136,7 @@ def test_an_open_gap_and_a_delisting(days: list[date], calendar: TradingCalendar
         (days[75], None, 5, "open", calendar.known_at(calendar.offset(days[79], 8)))
     ]
     assert told(out, "B") == [(days[60], None, 8, "delisting", calendar.known_at(days[67]))]
-    assert gaps.unknown_returns(out) == ["B"]
+    assert gaps.unknown_returns(out, instruments(calendar)) == ["B"]
 
 
 def test_sessions_without_anybody_do_not_count_towards_a_delisting(
@@ -160,7 +168,7 @@ def test_stated_delistings(days: list[date], calendar: TradingCalendar) -> None:
     details = dict(out.select("instrument_id", "detail").iter_rows())
     assert details["A"] == "bankruptcy; terminal return -0.5"
     assert details["B"] == f"stated in delistings.csv; {UNKNOWN}"
-    assert gaps.unknown_returns(out) == ["B"]
+    assert gaps.unknown_returns(out, instruments(calendar)) == ["B"]
     assert told(out, "C")[0][3] == "open"  # nobody knows yet
 
 

@@ -36,7 +36,9 @@ def biases(
 ) -> dict[str, Any]:
     info = SourceInfo("v", "V", "", "", biases=own)
     gaps = contract("clean.gaps").empty() if gaps is None else gaps
-    tables = {"raw.instruments": raw, "clean.membership": inside, "clean.gaps": gaps}
+    shares = gaps.select(pl.col("instrument_id").unique(), asset_class=pl.lit("equity"))
+    tables = {"raw.instruments": raw, "clean.membership": inside, "clean.gaps": gaps,
+              "clean.instruments": shares}  # fmt: skip
     return {b.name: b for b in snapshots.declared(info, tables.__getitem__).biases}
 
 

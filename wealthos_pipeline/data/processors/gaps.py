@@ -109,9 +109,14 @@ def given(empty: pl.DataFrame, quarantine: pl.DataFrame, instruments: pl.DataFra
     )
 
 
-def unknown_returns(gaps: pl.DataFrame) -> list[str]:
-    """Instruments whose delisting has no stated return, sorted."""
-    mine = gaps.filter((pl.col("kind") == "delisting") & pl.col("detail").str.ends_with(UNKNOWN))
+def unknown_returns(gaps: pl.DataFrame, instruments: pl.DataFrame) -> list[str]:
+    """Equities whose delisting has no stated return, sorted. An index or a fund's series ends."""
+    shares = instruments.filter(pl.col("asset_class") == "equity")["instrument_id"].unique()
+    mine = gaps.filter(
+        (pl.col("kind") == "delisting")
+        & pl.col("detail").str.ends_with(UNKNOWN)
+        & pl.col("instrument_id").is_in(shares.implode())
+    )
     return mine["instrument_id"].unique().sort().to_list()
 
 

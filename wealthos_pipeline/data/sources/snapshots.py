@@ -72,13 +72,13 @@ def declared(info: SourceInfo, read: Callable[[str], pl.DataFrame]) -> SourceInf
                 "day on which it has a bar, and the list was made knowing how things went.",
             )
         )
-    lost = unknown_returns(read("clean.gaps"))
+    lost = unknown_returns(read("clean.gaps"), read("clean.instruments"))
     if lost:
         some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         biases.append(
             Bias(
                 DELISTINGS,
-                f"{len(lost)} delistings without a known terminal return",
+                f"{len(lost)} delisting{'s' if len(lost) > 1 else ''} without a known terminal return",
                 "Their holders are taken to have got the last close. Who is delisted for cause mostly loses "
                 "much of it, so returns of what held such names are too high. What they got can be stated "
                 f"in data/inputs/delistings.csv: {some}.",
