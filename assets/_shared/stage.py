@@ -182,7 +182,7 @@ class Stage:
             self.name, inputs=self.inputs, definition=json.dumps(body, default=str, sort_keys=True)
         )
         forced = session.full or session.from_date is not None
-        if plan.clean and not forced and not self.always:
+        if plan.clean and not forced and not self.always and not self._is_due(session):
             session.run.done(plan)
             _LOG.info("unchanged", extra={**extra, "seconds": time.perf_counter() - started})
             for contract in self.contracts:
@@ -286,6 +286,11 @@ class Stage:
                 first if session.calendar.is_session(first) else session.calendar.offset(first, 1)
             )
         return start
+
+    def _is_due(self, session: Session) -> bool:
+        """Whether rows have to be made again although no input changed: what the passing of time alone
+        tells is looked for between this run and the one before, so a run must not skip it."""
+        return self.due is not None and self.due(session, None) is not None
 
     def _unsettled(self, session: Session, start: date) -> date:
         """``start``, or the last stored date before it where that is no last session of its month: the
