@@ -107,8 +107,9 @@ def test_a_vendor_that_did_not_give_prices_degrades_the_page(
     make: Callable[..., Report], healthy: Frames
 ) -> None:
     rows = [
-        ("yahoo", "*", "HTTP 503: maintenance", "prices", "everything stored through 2022-12-28"),
-        ("yahoo", "GONE", "No data found", "prices", None),
+        ("yahoo", "*", "yahoo gave nothing: HTTP 503", "everything", "what was stored"),
+        ("treasury", "*", "29 of 35 not asked: HTTP 500", "series", "what was stored"),
+        ("yahoo", "GONE", "GONE: No data found", "prices", None),
         ("yahoo", "AAPL", "HTTP 500", "news", None),  # no price: not a reason
         ("files", "XYZ", "no sector", None, None),
     ]
@@ -117,8 +118,9 @@ def test_a_vendor_that_did_not_give_prices_degrades_the_page(
     report = make({**healthy, "meta.failures": failures})
     assert report.status == "degraded"
     assert report.reasons == (
-        "yahoo gave nothing: HTTP 503: maintenance.",
-        "yahoo did not give GONE in full: No data found.",
+        "treasury: 29 of 35 not asked: HTTP 500.",
+        "yahoo gave nothing: HTTP 503.",
+        "yahoo, GONE: No data found.",
     )
     other = failures.with_columns(run_id=pl.lit("another run"))
     assert make({**healthy, "meta.failures": other}).status == "complete"
@@ -132,3 +134,24 @@ def test_no_trade_is_shown_on_late_prices(make: Callable[..., Report], healthy: 
     assert report.proposals
     assert not any(p.trades for p in report.proposals)
     assert all("every price is stale" in p.message for p in report.proposals)
+
+
+def test_a_bar_that_was_corrected_in_the_evening_is_not_called_missing(
+    make: Callable[..., Report], healthy: Frames
+) -> None:
+    bars = healthy["clean.prices"]
+    name = bars.filter(pl.col("date") == LAST)["instrument_id"].sort()[0]
+    last = (pl.col("instrument_id") == name) & (pl.col("date") == LAST)
+    late = pl.col("known_at") + pl.duration(hours=1)
+
+    def behind(flags: int) -> list[int]:
+        moved = bars.with_columns(
+            pl.when(last).then(late).otherwise("known_at").alias("known_at"),
+            pl.when(last).then(pl.lit(flags, pl.Int32)).otherwise("flags").alias("flags"),
+        )
+        report = make({**healthy, "clean.prices": moved})
+        return [age for _, _, age in report.health.behind]
+
+    before = len(make(healthy).health.behind)
+    assert len(behind(128)) == before
+    assert len(behind(0)) == before + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,9 +53,18 @@ def _health(run: Published) -> Health:
     from wealthos_pipeline.reporting import health
     from wealthos_pipeline.reporting.lens import Lens
 
+    class Now(Lens):
+        """All that the run holds: what came after the last close too."""
+
+        def __call__(
+            self, table: str, *columns: str, sessions: int | None = None, start: date | None = None
+        ) -> pl.DataFrame:
+            first = start if sessions is None else self.calendar.offset(self.day, -sessions)
+            return self.read(table, start=first, columns=list(columns) or None)
+
     m = run.manifest
     nothing = SourceInfo(m.source, m.source, "", "")
-    lens = Lens(run.snapshot.read, m.as_of, calendar(run.settings))
+    lens = Now(run.snapshot.read, m.as_of, calendar(run.settings))
     return health.collect(lens, run_id=m.run_id, as_of=m.as_of, info=nothing)
 
 

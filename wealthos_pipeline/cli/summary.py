@@ -13,6 +13,9 @@ from rich.padding import Padding
 
 from wealthos_pipeline.cli.output import count, out, program, short_run, typed
 
+FAILURES = 5
+"""Reasons for missing data that are printed."""
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -144,7 +147,7 @@ def _made(run: Published) -> list[str]:
 def _attention(run: Published) -> list[str]:
     import polars as pl
 
-    lines = []
+    lines = _failed(run)
     quarantine = run.read("clean.quarantine")
     if quarantine.height:
         lines.append(
@@ -165,6 +168,30 @@ def _attention(run: Published) -> list[str]:
         words = (row["message"] or row["status"]).strip().splitlines()[0].split(". ")[0]
         more = f"`wealthos portfolio show {row['mandate']}`"
         lines.append(f"mandate {row['mandate']}: {words.rstrip('.')}. {more}")
+    return lines
+
+
+def _failed(run: Published) -> list[str]:
+    """What the sources did not give in this run: a line a reason, those about most names first."""
+    import polars as pl
+
+    from wealthos_pipeline.reporting.health import plainly, who_lacks
+
+    rows = run.read("meta.failures").filter(pl.col("run_id") == run.manifest.run_id)
+    told: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for source, symbol, reason, what, kept in rows.select(
+        "source", "symbol", "reason", pl.col("what", "kept").fill_null("")
+    ).iter_rows():
+        key = (source, plainly(reason, source, symbol), kept)
+        told.setdefault(key, []).append((symbol, what))
+    ordered = sorted(told.items(), key=lambda item: (-len(item[1]), item[0]))
+    lines = [
+        f"{who_lacks(source, who)}: {reason}" + (f". In its place: {kept}" if kept else "")
+        for (source, reason, kept), who in ordered[:FAILURES]
+    ]
+    if len(ordered) > FAILURES:
+        left = count(len(ordered) - FAILURES, "more thing")
+        lines.append(f"{left} that the sources did not give: `wealthos data status`")
     return lines
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from wealthos_pipeline.data.processors.coverage import ALIVE
+from wealthos_pipeline.data.processors.prices import Flag
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.market import LABELS
 from wealthos_pipeline.reporting.report import Age, Health
@@ -25,6 +27,9 @@ PARTS = (
     ("models", "Predictions", "models.predictions"),
 )
 """(section, what it shows, the table that it comes from): parts that every session makes anew."""
+
+NAMES = 5
+"""Symbols that are named with a failure; of more, three."""
 
 LOOK_BACK = 260
 """Sessions; what is older than that is not found and its section says that there is nothing."""
@@ -147,17 +152,28 @@ def _unserved(lens: Lens, run_id: str) -> tuple[str, ...]:
         & (pl.col("what").fill_null("").str.contains("prices") | (pl.col("symbol") == "*"))
         & pl.col("what").is_not_null()
     )
-    out = []
-    for (source, reason), part in groups_of(rows, "source", "reason"):
-        symbols = sorted(part["symbol"].to_list())
-        if "*" in symbols:
-            who = f"{source} gave nothing"
-        elif len(symbols) > 5:
-            who = f"{source} did not give {len(symbols):,} symbols in full"
-        else:
-            who = f"{source} did not give {', '.join(symbols)} in full"
-        out.append(f"{who}: {reason.rstrip('.')}.")
-    return tuple(out)
+    told: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for source, symbol, reason, what in rows.select(
+        "source", "symbol", "reason", "what"
+    ).iter_rows():
+        told.setdefault((source, plainly(reason, source, symbol)), []).append((symbol, what))
+    ordered = sorted(told.items(), key=lambda item: (-len(item[1]), item[0]))
+    return tuple(f"{who_lacks(source, who)}: {reason}." for (source, reason), who in ordered)
+
+
+def plainly(reason: str, source: str, symbol: str) -> str:
+    """The vendor's words without the names that ``who_lacks`` says."""
+    return reason.removeprefix(f"{source} gave nothing: ").removeprefix(f"{symbol}: ").rstrip(".")
+
+
+def who_lacks(source: str, failures: Sequence[tuple[str, str]]) -> str:
+    """The beginning of a sentence on failures, given as (symbol, what was asked for)."""
+    names = sorted({symbol for symbol, _ in failures})
+    if "*" in names:
+        return f"{source} gave nothing" if ("*", "everything") in failures else source
+    if len(names) > NAMES:
+        return f"{source}, {len(names):,} symbols ({', '.join(names[:3])}, …)"
+    return f"{source}, {', '.join(names)}"
 
 
 def groups_of(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
@@ -170,15 +186,21 @@ def _behind(lens: Lens, as_of: date | None) -> tuple[tuple[str, date, int], ...]
     """Symbols that are alive and have no bar on the last session: their last bar and its age."""
     if as_of is None:
         return ()
-    bars = lens("clean.prices", "instrument_id", "date", sessions=ALIVE)
-    last = bars.group_by("instrument_id").agg(pl.col("date").max())
+    first = lens.calendar.offset(lens.day, -ALIVE)
+    names = ["instrument_id", "date", "known_at", "flags"]
+    bars = lens.read("clean.prices", start=first, columns=names).filter(pl.col("date") <= lens.day)
+    # a bar whose values were corrected since was there before, with other values
+    there = (pl.col("known_at") <= lens.calendar.known_at(lens.day)) | (
+        pl.col("flags") & Flag.RESTATED.value > 0
+    )
+    last = bars.filter(there).group_by("instrument_id").agg(pl.col("date").max())
     last = last.filter(pl.col("date") < as_of).sort("date", "instrument_id")
-    names = dict(
+    symbols = dict(
         lens.read("clean.instruments", start=None, columns=["instrument_id", "symbol"]).iter_rows()
     )
     now = lens.calendar.slot(as_of)
     return tuple(
-        (names.get(i, i), day, now - lens.calendar.slot(day)) for i, day in last.iter_rows()
+        (symbols.get(i, i), day, now - lens.calendar.slot(day)) for i, day in last.iter_rows()
     )
 
 
