@@ -229,6 +229,24 @@ def test_a_story_keeps_its_first_words_and_has_a_row_an_instrument(ids) -> None:
     ]
 
 
+def test_a_story_that_an_earlier_fetch_should_have_had_is_known_from_its_own(ids) -> None:
+    """A symbol that was put to an old story later was not known with the story."""
+    hour, again = timedelta(hours=1), LOADED + timedelta(days=1)
+    rows = stories(
+        {"published_at": LOADED - 9 * hour},
+        {"news_id": "2", "published_at": LOADED - hour, "fetched_at": again},
+        {"news_id": "3", "published_at": LOADED + hour, "fetched_at": again},
+        {"news_id": "1", "symbol": "DEF", "published_at": LOADED - 9 * hour, "fetched_at": again},
+    )
+    made = news.clean(rows, ids, now=LATER).sort("news_id", "instrument_id")
+    assert made.select("news_id", "instrument_id", "known_at").rows() == [
+        ("v:1", "XNYS:ABC", LOADED - 9 * hour),
+        ("v:1", "XNYS:DEF", LOADED - 9 * hour),  # the first load of DEF
+        ("v:2", "XNYS:ABC", again),
+        ("v:3", "XNYS:ABC", LOADED + hour),
+    ]
+
+
 def test_an_edit_is_known_from_its_own_fetch(ids, calendar) -> None:
     """Even where it brings the date that the first answer lacked."""
     said = LOADED - timedelta(days=2)

@@ -190,6 +190,25 @@ def test_news_are_asked_since_the_newest_story(story: Story) -> None:
     assert frames["raw.news"].height == 3
 
 
+def test_a_story_that_is_dated_ahead_does_not_end_the_news(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Plain.news
+
+    def news(self: Plain, symbol: str, since: datetime | None) -> pl.DataFrame:
+        ahead = told(self, symbol, since).with_columns(
+            news_id=pl.lit("ahead"), published_at=pl.lit(datetime(2033, 1, 1, tzinfo=UTC))
+        )
+        return pl.concat([told(self, symbol, since), ahead])
+
+    monkeypatch.setattr(Plain, "news", news)
+    story.evening(20)
+    stored = story.days.lake.read("raw.news").filter(pl.col("news_id") != "ahead")
+    story.evening(21)
+    since = {since for what, _, since in story.asked.log if what == "news"}
+    assert since == {stored["published_at"].max()}
+
+
 def test_a_new_symbol_comes_in_full_and_the_others_do_not(story: Story) -> None:
     story.settings["symbols"] = ("AAA", "BBB")
     story.evening(20)

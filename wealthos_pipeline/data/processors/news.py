@@ -1,7 +1,7 @@
 """From raw headlines to ``clean.news``: one row a story and instrument, as it was first published.
 
-A story is known when the vendor says that it was published; where the vendor does not say, or names
-an instant after its own answer, from the fetch. What is edited later keeps its first words: those
+A story is known when the vendor says that it was published; where the vendor does not say, names an
+instant after its own answer, or gives the story later than it should have, from the fetch. What is edited later keeps its first words: those
 were the ones to act on. A symbol means the company that held it on the day of the story.
 """
 
@@ -16,13 +16,21 @@ from wealthos_pipeline.data.processors import raw, versions
 
 
 def with_known_at(raw_news: pl.DataFrame) -> pl.DataFrame:
-    """``raw_news`` with ``known_at``: publication if the vendor dates it and it lies before the
-    fetch, else the fetch. Later versions of a story: the fetch."""
+    """``raw_news`` with ``known_at``: publication if the vendor dates it, it lies before the fetch, and
+    no earlier fetch of the symbol should have had the story; else the fetch. Later versions of a story:
+    the fetch."""
     fetched = pl.col(raw.STAMP)
+    by = ["source", "symbol"]
+    stamps = raw_news.select(*by, raw.STAMP).unique().sort(*by, raw.STAMP)
+    before = stamps.with_columns(pl.col(raw.STAMP).shift(1).over(by).alias("_before"))
     first = fetched == fetched.min().over("source", "news_id", "symbol")
-    stamp = pl.when(first & pl.col("published_at").is_not_null()).then(versions.published())
-    return raw_news.with_columns(
-        pl.min_horizontal(stamp.fill_null(fetched), fetched).alias("known_at")
+    told = versions.published()
+    new = pl.col("_before").is_null() | (told > pl.col("_before"))
+    stamp = pl.when(first & new & pl.col("published_at").is_not_null()).then(told)
+    return (
+        raw_news.join(before, on=[*by, raw.STAMP], how="left", maintain_order="left")
+        .with_columns(pl.min_horizontal(stamp.fill_null(fetched), fetched).alias("known_at"))
+        .drop("_before")
     )
 
 

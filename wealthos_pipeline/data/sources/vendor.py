@@ -315,7 +315,10 @@ class Vendor(ABC):
         if what == "fundamentals":
             symbols = self._due(symbols, stored, request)
         if what == "news":
-            newest = stored.group_by("symbol").agg(pl.col("published_at").max())
+            past = pl.col("published_at") <= pl.col(
+                "fetched_at"
+            )  # a date that lies ahead ends nothing
+            newest = stored.filter(past).group_by("symbol").agg(pl.col("published_at").max())
             since = {s: t for s, t in newest.iter_rows() if t is not None}
 
         def ask(symbol: str) -> pl.DataFrame:
