@@ -167,6 +167,38 @@ def test_a_moved_interval_is_a_correction_and_known_from_its_fetch(calendar):
     ]  # fmt: skip
 
 
+def test_an_end_that_was_told_late_was_not_known_before(calendar):
+    """As-of reads of the days between see the member that runs of those days saw."""
+    left = date(2024, 2, 14)
+    rows = stored(given(("A", JAN, None), ("B", JAN, None), at=datetime(2024, 2, 1, tzinfo=UTC)),
+                  given(("A", JAN, None), ("B", JAN, left), at=TUESDAY))  # fmt: skip
+    out = membership.clean(rows, ALL, calendar)
+    assert spans(out) == [("XNYS:A", JAN, None), ("XNYS:B", JAN, left)]
+    days = calendar.sessions(date(2024, 2, 12), date(2024, 2, 20))
+    bars = pl.DataFrame([{"date": d, "instrument_id": f"XNYS:{n}"} for d in days for n in "AB"])
+
+    def seen(at: datetime) -> pl.DataFrame:
+        table = contract("clean.membership")
+        known = versions.as_known(out.lazy(), table, at).collect()
+        then = membership.clean(raw_room.as_of(rows, at, calendar, "raw.membership"), ALL, calendar)
+        mine, theirs = (membership.universe(bars, m) for m in (known, then))
+        assert mine.equals(theirs), f"as of {at}"
+        return mine.filter(pl.col("instrument_id") == "XNYS:B")
+
+    for at in (
+        datetime(2024, 2, 14, 23, tzinfo=UTC),
+        datetime(2024, 2, 20, 23, tzinfo=UTC),
+        MONDAY,
+    ):
+        assert seen(at)["date"].to_list() == days
+    for at in (TUESDAY, FRIDAY):
+        assert seen(at)["date"].to_list() == [d for d in days if d <= left]
+    # told in time, or with the first delivery, it needs no second interval
+    in_time = stored(given(("B", JAN, None)), given(("B", JAN, date(2024, 3, 28)), at=TUESDAY))
+    assert membership.clean(in_time, ALL, calendar).height == 1
+    assert membership.clean(given(("B", JAN, left)), ALL, calendar).height == 1
+
+
 def test_a_new_member_is_known_at_its_open(calendar):
     day = date(2024, 3, 5)
     rows = stored(given(("A", JAN, None)), given(("A", JAN, None), ("B", day, None), at=TUESDAY))

@@ -129,7 +129,8 @@ def clean(
     Symbols are matched by spelling first and by ``normalised`` spelling then, of several holders of a
     symbol that of the interval's first day; symbols without an instrument have no row (``unmatched``
     counts them). An interval that contains no session has none either. Intervals of several symbols of
-    one instrument that overlap are one. The start is known at its open, an end on its day.
+    one instrument that overlap are one. The start is known at its open, an end on its day; where it was
+    told later, the days between are an interval of their own that was withdrawn then.
     """
     table = contract("clean.membership")
     stamped = raw.with_known_at(raw_membership, calendar, "raw.membership").with_columns(
@@ -149,10 +150,34 @@ def clean(
             )
     standing = _united(_in_sessions(kept, instruments, calendar))
     withdrawn = _in_sessions(_split(latest.filter(gone))[0], instruments, calendar)
+    tails = _in_sessions(_cut_late(stamped, calendar), instruments, calendar)
+    withdrawn = pl.concat([tails, withdrawn])
     key = list(table.key)
     withdrawn = withdrawn.join(standing, on=key, how="anti").sort(*key, "withdrawn_at")
     once = withdrawn.unique(key, keep="last", maintain_order=True)
     return table.conform(pl.concat([standing, once]))
+
+
+def _cut_late(stamped: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
+    """Days after an end that was told when it had passed: until then they were taken for days in. As
+    intervals from the day after the end on, withdrawn by the delivery that told it.
+
+    stamped: all versions with ``withdrawn_at``, the instant from which each was known.
+    """
+    key = raw.identity(contract("raw.membership"))
+    end, ever = pl.col("end"), pl.lit(date.max)
+    rows = stamped.filter(~pl.col("withdrawn").fill_null(value=False)).sort(*key, raw.STAMP)
+    rows = rows.with_columns(
+        end.fill_null(ever).shift(1).over(key).alias("_before"),
+        (end + pl.duration(days=1)).alias("start"),
+    ).filter((end < pl.col("_before")) & (end < pl.col("withdrawn_at").dt.date()))
+    before = pl.when(pl.col("_before") < ever).then("_before")
+    return (
+        assumed_known_at(rows.drop("known_at"), calendar)
+        .with_columns(before.alias("end"))
+        .filter(pl.col("known_at") < pl.col("withdrawn_at"))
+        .select(stamped.columns)
+    )
 
 
 def _in_sessions(
