@@ -11,7 +11,7 @@ from vendor import Vendor
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ContractError
-from wealthos_pipeline.data.processors import instruments, prices, raw
+from wealthos_pipeline.data.processors import instruments, prices, raw, row_rules
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.prices import Flag
 
@@ -297,7 +297,7 @@ def test_rows_without_any_value_are_no_rows(calendar, vendor, registry, now):
     rows = v.traded(20)
     nothing = rows.head(1).with_columns(
         pl.lit(v.days[25]).alias("date"),
-        *(pl.lit(None, dtype=pl.Float64).alias(c) for c in prices._FIELDS),
+        *(pl.lit(None, dtype=pl.Float64).alias(c) for c in row_rules.FIELDS),
     )
     out = prices.clean(pl.concat([rows, nothing]), registry(v), calendar, now=now)
     assert out.quarantine.height == 0

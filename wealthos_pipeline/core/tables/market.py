@@ -156,7 +156,7 @@ CLEAN = (
             ),
             _C("tr_index", "f64", "forward-chained total return; 1 at the first bar", "index"),
             _C("dollar_volume", "f64", "close × volume", "currency", True),
-            _C("flags", "i32", "bit set of data.processors.prices.Flag"),
+            _C("flags", "i32", "bit set of data.processors.flags.Flag"),
             _C("currency", "str", "ISO 4217; of every amount in the row"),
             _C("local_currency", "str", "currency that it trades in, if another", nullable=True),
             _C("fx_rate", "f64", "price of one unit of local_currency in currency", "ratio", True),

@@ -20,6 +20,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.data.processors.flags import Flag
 
 if TYPE_CHECKING:
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
@@ -191,8 +192,6 @@ def terminal(last: pl.DataFrame, ends: pl.DataFrame, now: datetime) -> pl.DataFr
     last: the last clean row of instruments, of ``STATE``'s columns or all. An instrument whose last
     bar lies after the stated date, or that has none, gets none.
     """
-    from wealthos_pipeline.data.processors.prices import Flag
-
     table = contract("clean.prices")
     known = ends.filter((pl.col("told_at") <= now) & pl.col("terminal_return").is_not_null()).drop(
         "reason"

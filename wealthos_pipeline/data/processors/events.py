@@ -149,7 +149,7 @@ def grown(bars: pl.DataFrame, base: str | None, off: frozenset[str]) -> pl.DataF
 
 
 def flags(bars: pl.DataFrame) -> dict[str, pl.Expr]:
-    """Name of ``prices.Flag`` → where it is set."""
+    """Name of ``flags.Flag`` → where it is set."""
     if EVENTS not in bars.columns:
         return {}
     return {

@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from wealthos_pipeline.data.processors.prices import Flag
+from wealthos_pipeline.data.processors.flags import Flag
 
 MARKS: dict[str, str] = {
     "missing": "no bar of a name that is alive",

@@ -11,6 +11,7 @@ import polars as pl
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.flags import Flag
 from wealthos_pipeline.data.processors.instruments import normalised
 from wealthos_pipeline.utils.logging import get_logger
 
@@ -284,8 +285,6 @@ def universe(prices: pl.DataFrame, membership: pl.DataFrame, name: str = "defaul
 
 def traded(prices: pl.DataFrame) -> pl.DataFrame:
     """``prices`` without the terminal bars of delistings; all of it where there are no ``flags``."""
-    from wealthos_pipeline.data.processors.prices import Flag
-
     if "flags" not in prices.columns:
         return prices
     return prices.filter((pl.col("flags") & int(Flag.TERMINAL)) == 0)

@@ -13,6 +13,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.data.processors.flags import Flag
 from wealthos_pipeline.data.processors.rules import RULES, releasable
 
 RELEASABLE = tuple(r.name for r in RULES.values() if r.kind == "reject" and not r.final)
@@ -135,7 +136,6 @@ def counts(
     prices: pl.DataFrame, rejected: pl.DataFrame, adjustments: pl.DataFrame
 ) -> dict[str, dict[str, int]]:
     """Rows rejected, values repaired and bars flagged, by rule, in words for people."""
-    from wealthos_pipeline.data.processors.prices import Flag
 
     def by_rule(frame: pl.DataFrame) -> dict[str, int]:
         return dict(frame["rule"].value_counts(sort=False).sort("rule").iter_rows())
