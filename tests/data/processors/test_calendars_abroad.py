@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.data.processors import raw
+from wealthos_pipeline.data.processors import instruments, prices, raw
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
 ZONES = {
@@ -157,3 +157,53 @@ def test_rows_of_bars_carry_the_half_days_instant(exchange, day, close):
     assert raw.with_known_at(rows, calendar)["known_at"].item() == known
     assert raw.as_of(rows, known, calendar).height == 1
     assert raw.as_of(rows, known - timedelta(microseconds=1), calendar).height == 0
+
+
+@pytest.mark.parametrize(
+    ("root", "own", "day", "close"),
+    [
+        ("XLON", "XNYS", date(2024, 3, 7), time(16)),
+        ("XTKS", "XNYS", date(2024, 3, 7), time(16)),
+        ("XTKS", "XLON", date(2024, 7, 2), time(16, 30)),
+        # New York closes early after Thanksgiving, Toronto does not
+        ("XNYS", "XTSE", date(2024, 11, 29), time(16)),
+    ],
+)
+def test_a_bar_of_an_exchange_that_closes_later_is_not_known_before_its_own_close(
+    root, own, day, close
+):
+    """Slots are the root's; what trades elsewhere was known when it was over there."""
+    calendar = calendar_of(root)
+    zone = ZoneInfo(ZONES.get(own, "America/Toronto"))
+    over = datetime.combine(day, close, zone).astimezone(UTC)
+    assert calendar.known_at(day) < over + timedelta(minutes=LAG)
+
+    def cleaned(fetched: datetime, now: datetime) -> prices.Cleaned:
+        keys = {"source": "v", "fetched_at": fetched, "currency": "USD"}
+        days = [calendar.offset(day, -1), day]
+        rows = contract("raw.prices").conform(
+            pl.DataFrame(
+                [{**keys, "symbol": s, "date": d, "close": 9.0} for s in "AH" for d in days]
+            )
+        )
+        where = {"A": own, "H": root}
+        told = contract("raw.instruments").conform(
+            pl.DataFrame([{**keys, "symbol": s, "exchange": x, "asset_class": "equity"} for s, x in where.items()])
+        )  # fmt: skip
+        names = instruments.clean(told, rows, calendar=calendar)
+        return prices.clean(rows, names, calendar, now=now)
+
+    later = datetime(2025, 2, 1, tzinfo=UTC)
+    known = dict(
+        cleaned(later, later)
+        .prices.filter(pl.col("date") == day)
+        .select("instrument_id", "known_at")
+        .iter_rows()
+    )
+    assert known == {
+        f"{own}:A": over + timedelta(minutes=LAG),
+        f"{root}:H": calendar.known_at(day),
+    }
+    # seen at the root's close it is a bar of a running session
+    early = cleaned(calendar.known_at(day), calendar.known_at(day))
+    assert early.quarantine.select("symbol", "date", "rule").rows() == [("A", day, "future_date")]

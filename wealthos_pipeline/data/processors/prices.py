@@ -28,6 +28,7 @@ from wealthos_pipeline.data.processors import (
     delistings,
     events,
     flags,
+    hours,
     off_days,
     quality,
     quarantine,
@@ -93,6 +94,7 @@ def clean(
     """
     rows = raw_prices.filter(~row_rules.EMPTY)
     named = raw.bar_known_at(identified(rows, instruments), calendar)
+    named = hours.own_close(named, instruments, calendar)
     cleaning = cleaning or CleaningSettings()
     off, large = registry.switched_off(cleaning), min(flags.EXTREME, cleaning.spike_growth)
     if releases is not None:
