@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -213,3 +214,26 @@ def test_whether_prices_are_adjusted_is_found_out():
     assert panel.is_adjusted(make(adjusted, adj_close=[49.0, 49.5, 49.0, 51.0]))
     assert not panel.is_adjusted(make(traded, dividend=[0.0, 1.0, 0.0, 0.0]))
     assert panel.is_adjusted(make(adjusted))  # nothing is known of events: they are inside
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"date,AAA,AAA\n2024-01-02,1,2\n", "names a column twice in its first line: 'AAA'"),
+        (b"date;close;close\n2024-01-02;1;2\n", "names a column twice in its first line: 'close'"),
+        (b"date,symbol,close\n45293,A,1\n", "Excel's numbers of days"),
+        (b'date,symbol,close\n2024-01-02,A,"2,503.25"\n', "thousands without separators: 1234.5"),
+        (b"date;symbol;close\n2024-01-02;A;2.503,25\n", "write decimals with a point, not a comma"),
+        (b"date,symbol,close\n2024-01-02,A,$5.10\n", "without currency and separators"),
+        ("date,symbol,close\n2024-01-02,A,1\n".encode("utf-16"), "the encoding UTF-8"),
+        (b"date,symbol,close,name\n2024-01-02,A,1,Soci\xe9t\xe9\n", "the encoding UTF-8"),
+        (b"Prices of March\ndate,symbol,close\n2024-01-02,A,1\n", "Is there a title above"),
+        (b"Datum,close\n2024-01-02,1\n", "expected 'date', or datetime"),
+    ],
+)
+def test_what_to_do_about_a_file_is_said(tmp_path: Path, text: bytes, said: str) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes(text)
+    with pytest.raises(PanelError) as refused:
+        panel.read(file)
+    assert said in str(refused.value)

@@ -79,12 +79,16 @@ def read(path: Path) -> Panel:
     columns, faults = tabular.match(table.frame.columns, SYNONYMS)
     layout = _layout(table.frame.columns, columns)
     if "date" not in columns:
-        faults.append(f"no date column; the file has: {', '.join(table.frame.columns)}")
+        faults.append(
+            f"no date column (expected 'date', or {_other('date')}); "
+            f"the file has: {', '.join(table.frame.columns)}"
+        )
     if not table.frame.height:
         faults.append("there are no rows")
     if layout != "wide" and not {"close", "adj_close"} & columns.keys():
         faults.append(
-            f"no column of closing prices; the file has: {', '.join(table.frame.columns)}"
+            f"no column of closing prices (expected 'close', or {_other('close')}, or "
+            f"'adj_close'); the file has: {', '.join(table.frame.columns)}"
         )
     if faults:
         raise PanelError(path.name, faults)
@@ -103,6 +107,10 @@ def read(path: Path) -> Panel:
         faults = [_mostly_twice(rejected, layout, table.frame.columns)]
         raise PanelError(path.name, faults)
     return Panel(rows, rejected, fields, ignored, layout)
+
+
+def _other(field: str) -> str:
+    return ", ".join(n for n in SYNONYMS[field] if n and n[-1].isalpha())
 
 
 def _layout(names: list[str], columns: dict[str, str]) -> Layout:

@@ -6,6 +6,8 @@ could not, with row numbers (of the file's line for CSV) and the values found.
 
 from __future__ import annotations
 
+import csv
+import gzip
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -58,22 +60,51 @@ def read(path: Path) -> Table:
     try:
         if kind in ("parquet", "pq"):
             return Table(path, pl.read_parquet(path, glob=False), 1)
+        _refuse_header(path)
         frame = pl.read_csv(path, infer_schema=False, separator=_separator(path), glob=False)
         return Table(path, frame, 2)
     except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         what = "Parquet" if kind in ("parquet", "pq") else "CSV"
+        advice = "Copy or export it again"
+        if "utf-8" in first:
+            advice = "Save it with the encoding UTF-8"
+        elif "more fields than" in first:
+            advice = "Is there a title above the line with the names of the columns? Remove it"
         raise SourceError(
-            f"{path.name} is no readable {what} file, perhaps truncated: {first}. "
-            "Copy or export it again"
+            f"{path.name} is no readable {what} file, perhaps truncated: {first}. {advice}"
         ) from error
 
 
+def _refuse_header(path: Path) -> None:
+    """SourceError for a first line that names a column twice, or that is not UTF-8."""
+    raw = _head(path)
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SourceError(f"{path.name} is written in UTF-16. Save it with the encoding UTF-8")
+    try:
+        line = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return  # read_csv says where
+    names = next(csv.reader([line.rstrip("\r\n")], delimiter=_separator(path)), [])
+    named = [n.strip() for n in names if n.strip()]
+    twice = sorted({n for n in named if named.count(n) > 1})
+    if twice:
+        shown = ", ".join(map(repr, twice[:SHOWN]))
+        more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+        raise SourceError(
+            f"{path.name} names a column twice in its first line: {shown}{more}; keep one of each. "
+            "Two lines of names, as yfinance writes them, have to be made one"
+        )
+
+
+def _head(path: Path) -> bytes:
+    """The first line, whatever the compression."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        return file.readline(1_000_000)
+
+
 def _separator(path: Path) -> str:
-    if path.suffix == ".gz":
-        return ","
-    with path.open("rb") as file:
-        head = file.readline(1_000_000)
+    head = _head(path)
     return max((",", ";", "\t", "|"), key=lambda s: head.count(s.encode()))
 
 
@@ -121,9 +152,20 @@ def numbers(column: pl.Series, first: int) -> tuple[pl.Series, str | None]:
     fault = None
     if bad.any():
         fault = f"column {column.name!r} has text where numbers are expected: {quoted(column, bad, first)}"
-        if text.filter(bad).str.contains(r"^[+-]?\d+,\d+$").all():
-            fault += "; write decimals with a point, not a comma"
+        fault += _spelling(text.filter(bad))
     return values.fill_nan(None), fault
+
+
+def _spelling(bad: pl.Series) -> str:
+    """What to do where all the text is numbers in another spelling."""
+    bare = bad.str.replace_all(r"[$€£\s]", "")
+    if bare.str.contains(r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+$").all():
+        return "; write decimals with a point, not a comma, and thousands without separators"
+    if bare.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").all():
+        return "; write thousands without separators: 1234.5"
+    if bare.str.contains(r"^[+-]?[\d,.]+$").all():
+        return "; write plain numbers, such as 1234.5: without currency and separators"
+    return ""
 
 
 def dates(column: pl.Series, first: int) -> tuple[pl.Series, str | None]:
@@ -162,9 +204,10 @@ def dates(column: pl.Series, first: int) -> tuple[pl.Series, str | None]:
             "write YYYY-MM-DD"
         )
     if bad.any():
-        return values, (
-            f"column {column.name!r} has values that are no dates: {quoted(column, bad, first)}"
-        )
+        fault = f"column {column.name!r} has values that are no dates: {quoted(column, bad, first)}"
+        if column.filter(bad).str.strip_chars().str.contains(r"^\d{5}(\.\d+)?$").all():
+            fault += "; these are Excel's numbers of days: format the column as dates, YYYY-MM-DD"
+        return values, fault
     return values, None
 
 
