@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.data.processors.flags import Flag
 from wealthos_pipeline.utils import validation
 
 NOW = datetime(2024, 3, 15, tzinfo=UTC)
@@ -248,6 +249,22 @@ def test_bounds_of_returns_are_those_of_the_asset_class(name, ratio, broken):
                                  beside={"clean.instruments": CLASSES})  # fmt: skip
     assert set(checks.filter(~pl.col("success"))["check"]) == broken
     assert checks["rows"].to_list() == [len(DAYS)] * 6, "each instrument is judged as what it is"
+
+
+def test_a_bank_that_fails_and_a_stated_total_loss_stop_no_run():
+    """0.16 % of the last close is what a share of Signature Bank opened at after its halt."""
+    assert only("daily_growth_possible", jump("A", 0.0016))["success"]
+    assert not only("daily_growth_usual", jump("A", 0.0016))["success"]
+    assert not only("daily_growth_possible", jump("A", 0.0005))["success"]
+    last = (pl.col("instrument_id") == "A") & (pl.col("date") == DAYS[-1])
+    gone = bars().with_columns(
+        pl.when(last).then(pl.col("tr_index") * 1e-6).otherwise("tr_index").alias("tr_index")
+    )
+    assert not only("daily_growth_possible", gone)["success"]
+    stated = pl.when(last).then(int(Flag.TERMINAL)).otherwise("flags")
+    told = gone.with_columns(stated.cast(pl.Int32).alias("flags"))
+    assert only("daily_growth_possible", told)["success"]
+    assert only("daily_growth_usual", told)["success"]
 
 
 def test_without_descriptions_every_name_is_judged_as_an_equity():

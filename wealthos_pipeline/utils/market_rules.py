@@ -14,11 +14,15 @@ import polars as pl
 from wealthos_pipeline.utils.rules import Measure, Rule, coded, of
 
 GROWTH: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
-    "equity": ((0.02, 50.0), (0.5, 2.0)),
+    "equity": ((0.001, 50.0), (0.5, 2.0)),
     "fixed_income": ((0.3, 3.0), (0.9, 1.1)),
     "cross_asset": ((0.1, 10.0), (0.75, 1.35)),
 }
-"""Asset class → growth of one bar that is possible (error outside), and usual (warn outside)."""
+"""Asset class → growth of one bar that is possible (error outside), and usual (warn outside).
+
+Shares of banks that failed opened at 0.2 % to 0.4 % of their last close in 2023."""
+TERMINAL = 512
+"""Bit of ``flags``: a person stated the return of the bar, a total loss perhaps."""
 
 SLACK = 0.005
 """Open and close may lie outside [low, high] by this fraction: rounding of adjusted prices."""
@@ -38,8 +42,9 @@ LARGEST_VOLUME = 1e12
 
 
 def _growth(frame: pl.DataFrame, now: datetime, beside: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """tr_index over that of the instrument's row before; null on the first. With ``asset_class``."""
-    rows = coded(frame.select("instrument_id", "date", "tr_index"))
+    """tr_index over that of the instrument's row before; null on the first and where a person stated
+    it. With ``asset_class``."""
+    rows = coded(frame.select("instrument_id", "date", "tr_index", "flags"))
     rows = rows.sort("instrument_id", "date")
     before = pl.when(pl.col("instrument_id") == pl.col("instrument_id").shift(1)).then(
         pl.col("tr_index").shift(1)
@@ -60,8 +65,9 @@ def _growth(frame: pl.DataFrame, now: datetime, beside: Mapping[str, pl.DataFram
         )
     words = classes["asset_class"].fill_null("equity").cast(pl.Enum(list(GROWTH)))
     kind = words.gather(rows["instrument_id"].to_physical()) if rows.height else words.clear()
+    stated = (pl.col("flags") & TERMINAL != 0).fill_null(value=False)
     return rows.select(
-        (pl.col("tr_index") / before).alias("value"),
+        pl.when(~stated).then(pl.col("tr_index") / before).alias("value"),
         "instrument_id",
         "date",
         pl.Series("asset_class", kind),

@@ -55,7 +55,8 @@ def effective(versions: pl.DataFrame) -> pl.DataFrame:
 
     Where the versions have the columns ``EVENTS``, ``FACTOR`` and ``RATE``, also ``num_x`` and
     ``den_x`` for the dividend, the split and both, and ``prev_first_x`` for both. Of a bar with events
-    the close alone tells a change of basis from a correction, and its split is no part of its shape.
+    the close alone tells a change of basis from a correction; its split is a part of its shape and
+    return where closes are as traded, where no close shows it.
     """
     # identities as ordered integers: sorting 3 million texts costs ten times as much
     ids = pl.Enum(versions["instrument_id"].unique().sort())
@@ -118,7 +119,9 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
     if rich := EVENTS in frame.columns:
         listed = frame[EVENTS].to_numpy()
         price = np.where(listed, value["close"], price)
-        value["split_ratio"] = np.where(listed, np.nan, value["split_ratio"])
+        # what rescales the closes shows there; a split of traded closes is in its own number alone
+        shown = frame["basis_vintage"].is_not_null().to_numpy() | (value["split_ratio"] == 1.0)
+        value["split_ratio"] = np.where(listed & shown, np.nan, value["split_ratio"])
     n = len(days)
     said = np.full(n, -1)  # row that the vendor said last
     believed = np.full(n, -1)  # row that the bar is taken from
@@ -156,8 +159,10 @@ def _resolve(frame: pl.DataFrame) -> pl.DataFrame:
                     moved[t] = not _same_return(price, given[t], given[p], num[t], den[t])
             elif stayed or len(again) == 1 == len(at):
                 moved[t] = not _equal(price[given[t]], price[told[t]])
-            if rich and listed[given[t]]:  # a dividend that is late or corrected is in no close
+            if rich and listed[given[t]]:  # an event that is late or corrected is in no close
                 moved[t] |= not _same_dividend(value, given[t], num[t])
+                splits = value["split_ratio"]
+                moved[t] |= not _equal(splits[given[t]], splits[num[t]])
         for t in again:
             reshaped = not _same_shape(value, given[t], believed[t])
             if not (moved[t] or reshaped):

@@ -107,8 +107,12 @@ def grown(bars: pl.DataFrame, base: str | None, off: frozenset[str]) -> pl.DataF
         & pl.col("den_adj").is_not_null()
     )
     money = pl.col(f"num_{RATE}") / pl.col(f"den_{RATE}")
-    chained = (pl.col("num_close") + pl.col("_cash")) * pl.col("_bridge") / pl.col("den_close")
-    chained = pl.when(events & ~by_adjusted).then(chained).otherwise("growth")
+    # the dividend was judged against the close before: it is in the unit of that bar
+    chained = pl.col("num_close") * pl.col("_step") + pl.col("_cash")
+    chained = chained * pl.col("_bridge") / pl.col("den_close")
+    chained = (
+        pl.when(events & ~by_adjusted).then(chained).otherwise(pl.col("growth") * pl.col("_step"))
+    )
     split = (
         pl.when(first).then(1.0)
         .when(~events).then("split_ratio")
@@ -131,11 +135,12 @@ def grown(bars: pl.DataFrame, base: str | None, off: frozenset[str]) -> pl.DataF
     usual = "_usual" in bars.columns
     return bars.with_columns(
         pl.when(first).then(1.0).when(long).then(after_pause)
-        .otherwise(chained * pl.col("_step") * money).alias("growth"),
+        .otherwise(chained * money).alias("growth"),
         split.alias("split_ratio"),
         *(final(n).alias(n) for n in _PRICES),
         (pl.col("volume") / pl.col(FACTOR)).alias("volume"),
-        (pl.col("dividend") * pl.col("_paid") * pl.col(FACTOR) * pl.col(RATE)).alias("dividend"),
+        (pl.col("dividend") * pl.col("_paid") * pl.col(FACTOR) * (pl.col("_unit") / pl.col("_step"))
+         * pl.col(RATE)).alias("dividend"),
         *([(pl.col("_usual") * pl.col("_unit") * pl.col(RATE)).alias("_usual")] if usual else []),
         pl.when(away.fill_null(value=False)).then("_money").alias("local_currency"),
         pl.when(away.fill_null(value=False)).then(RATE).alias("fx_rate"),

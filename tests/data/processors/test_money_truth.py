@@ -1,0 +1,185 @@
+"""What traded against what comes out: a plain loop over a share, and vendors that tell it wrongly.
+
+One share with splits and dividends, rendered as a vendor of split-adjusted bars with events (Yahoo's
+kind) and as one of traded bars with events (Alpha Vantage's), in dollars and in pence, fetched in the
+evening of many days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.data.processors import chain, instruments, prices, raw
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.flags import Flag
+
+PRICES = contract("raw.prices")
+CALENDAR = TradingCalendar("XNYS", 30)
+N = 100
+FIRST = CALENDAR.slot(date(2015, 1, 2))
+DAYS = [CALENDAR.date_of(FIRST + i) for i in range(N)]
+MONEY = ("open", "high", "low", "close", "adj_close")
+KINDS = ("adjusted", "traded")
+Row = dict[str, Any]
+
+
+def known(at: int) -> datetime:
+    return CALENDAR.known_at(DAYS[at]) + timedelta(minutes=7)
+
+
+@dataclass
+class Share:
+    """splits, dividends: session → ratio, amount a new share. moves: session → growth of that day.
+    listed: the same of the vendor's list, where it differs. told: session of a split or dividend → fetch
+    from which the list has it. spoiled: what the vendor does to a row."""
+
+    kind: str = "adjusted"
+    currency: str = "USD"
+    splits: dict[int, float] = field(default_factory=dict)
+    dividends: dict[int, float] = field(default_factory=dict)
+    moves: dict[int, float] = field(default_factory=dict)
+    crowd: dict[int, float] = field(default_factory=dict)
+    listed_dividends: dict[int, float] | None = None
+    told: dict[int, int] = field(default_factory=dict)
+    spoiled: Callable[[int, Row], Row] = lambda at, row: row
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(5)
+        self.unit = 100.0 if self.currency == "GBp" else 1.0
+        close = [40.0]
+        for i in range(1, N):
+            fell = close[-1] / self.splits.get(i, 1.0) - self.dividends.get(i, 0.0)
+            close.append(fell * self.moves.get(i, float(np.exp(rng.normal(0.0, 0.012)))))
+        self.close = np.array(close)
+        self.volume = np.round(rng.uniform(2e6, 4e6, N)) * [
+            self.crowd.get(i, 1.0) for i in range(N)
+        ]
+
+    def fetch(self, last: int, since: int = 0) -> pl.DataFrame:
+        paid = self.dividends if self.listed_dividends is None else self.listed_dividends
+        rows = []
+        for i in range(since, last + 1):
+            later = [
+                r for d, r in self.splits.items() if i < d <= last and last >= self.told.get(d, d)
+            ]
+            factor = float(np.prod(later)) if later else 1.0
+            known_split = last >= self.told.get(i, i)
+            scale = self.unit / (factor if self.kind == "adjusted" else 1.0)
+            price = self.close[i] * scale
+            row: Row = {
+                "open": price * 0.998, "high": price * 1.01, "low": price * 0.99, "close": price,
+                "volume": self.volume[i] * (factor if self.kind == "adjusted" else 1.0),
+                "dividend": paid.get(i, 0.0) * scale,
+                "split_ratio": self.splits.get(i, 1.0) if known_split else 1.0,
+                "basis_vintage": DAYS[last] if self.kind == "adjusted" else None,
+            }  # fmt: skip
+            rows.append({"symbol": "A", "date": DAYS[i], **self.spoiled(i, row)})
+        return PRICES.conform(
+            pl.DataFrame(rows, schema_overrides={"basis_vintage": pl.Date}).with_columns(
+                pl.lit("vendor").alias("source"),
+                pl.lit(self.currency).alias("currency"),
+                pl.lit(known(last)).cast(pl.Datetime("us", "UTC")).alias("fetched_at"),
+            )
+        )
+
+    def truth(self) -> list[float]:
+        """What one share grew to, event by event."""
+        out = [1.0]
+        for i in range(1, N):
+            worth = (self.close[i] + self.dividends.get(i, 0.0)) * self.splits.get(i, 1.0)
+            out.append(out[-1] * worth / self.close[i - 1])
+        return out
+
+
+def stored(share: Share, fetches: Iterable[int]) -> pl.DataFrame:
+    rows, before = PRICES.empty(), None
+    for last in fetches:
+        since = 0 if before is None else max(0, before - 10)
+        rows = pl.concat([rows, raw.new_rows(rows, share.fetch(last, since), PRICES)])
+        before = last
+    return rows
+
+
+def cleaned(rows: pl.DataFrame, at: int = N - 1, **more: Any) -> prices.Cleaned:
+    described = contract("raw.instruments").conform(
+        rows.group_by("source", "symbol").agg(pl.col("fetched_at").min(), pl.col("currency").first())
+        .with_columns(pl.lit("equity").alias("asset_class"), pl.lit("XNYS").alias("exchange"))
+    )  # fmt: skip
+    names = instruments.clean(described, rows, calendar=CALENDAR)
+    return prices.clean(rows, names, CALENDAR, now=known(at), **more)
+
+
+def continued(rows: pl.DataFrame, whole: pl.DataFrame, cut: int) -> pl.DataFrame:
+    day = DAYS[cut]
+    recent = rows.filter(pl.col("date") >= chain.context_start(day, CALENDAR))
+    return cleaned(recent, previous=chain.last_rows(whole, day), start=day).prices
+
+
+def check(out: pl.DataFrame, share: Share, *, but: tuple[int, ...] = ()) -> None:
+    """Everything but the sessions ``but``, and the index on all days before and after them."""
+    keep = [i for i in range(out.height) if i not in but]
+    ratios, paid = (
+        [d.get(i, e) for i in keep] for d, e in ((share.splits, 1.0), (share.dividends, 0.0))
+    )
+    near = {"rtol": 1e-9, "atol": 1e-12}
+    np.testing.assert_allclose(out["tr_index"].gather(keep), np.array(share.truth())[keep], **near)
+    np.testing.assert_allclose(out["close"].gather(keep), share.close[keep], **near)
+    np.testing.assert_allclose(out["volume"].gather(keep), share.volume[keep], **near)
+    np.testing.assert_allclose(out["split_ratio"].gather(keep), ratios, **near)
+    np.testing.assert_allclose(out["dividend"].gather(keep), paid, **near)
+    value = share.close[keep] * share.volume[keep]
+    np.testing.assert_allclose(out["dollar_volume"].gather(keep), value, **near)
+
+
+EVERY_DAY = (20, *range(35, N))
+EVENTS: dict[str, Any] = {"splits": {40: 4.0, 70: 0.1}, "dividends": {25: 0.3, 50: 0.1, 80: 9.0}}
+
+
+@pytest.mark.parametrize("fetches", [(N - 1,), (38, 39, 40, 71, N - 1), EVERY_DAY])
+@pytest.mark.parametrize("currency", ["USD", "GBp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_traded_comes_out(kind, currency, fetches) -> None:
+    share = Share(kind, currency, **EVENTS)
+    out = cleaned(stored(share, fetches))
+    check(out.prices, share)
+    assert out.adjustments.height == 0
+
+
+@pytest.mark.parametrize("ratio", [4.0, 1.05, 0.1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_split_that_is_told_late_ends_in_the_return_of_its_day(kind, ratio) -> None:
+    """Of traded closes nothing but its own number shows a split: it must be taken when it comes."""
+    share = Share(kind, splits={40: ratio}, told={40: 42})
+    before = cleaned(stored(share, range(38, 42)), 41).prices
+    assert before["tr_index"][40] / before["tr_index"][39] == pytest.approx(
+        share.close[40] / share.close[39]
+    )
+    rows = stored(share, range(38, 46))
+    out = cleaned(rows).prices
+    check(out, share)
+    assert out["flags"][40] & Flag.RESTATED
+    assert out["known_at"][40] == known(42)
+    assert out["known_at"][39] == CALENDAR.known_at(DAYS[39])
+    for cut in (39, 40, 41, 43):
+        assert continued(rows, out, cut).equals(out.filter(pl.col("date") >= DAYS[cut]))
+
+
+@pytest.mark.parametrize("factor", [100.0, 0.01])
+@pytest.mark.parametrize("currency", ["USD", "GBp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dividend_on_a_day_in_the_wrong_unit_is_paid_in_full(kind, currency, factor) -> None:
+    def spoiled(at: int, row: Row) -> Row:
+        return row if at != 50 else row | {n: row[n] * factor for n in MONEY[:4]}
+
+    share = Share(kind, currency, dividends={50: 1.2}, spoiled=spoiled)
+    out = cleaned(stored(share, EVERY_DAY))
+    check(out.prices, share)
+    assert out.adjustments["rule"].to_list() == ["unit_switch"]
