@@ -7,6 +7,7 @@ from datetime import date
 
 import polars as pl
 
+from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
@@ -78,6 +79,17 @@ def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | Non
     return start if first is None else min(start, first)
 
 
+def _proposed_too_late(session: Session) -> date | None:
+    """The last session, where trades are proposed on it and newer prices should be here by now: a
+    proposal that was good last evening is not good today."""
+    work = Work(session, None)
+    if not work.late:
+        return None
+    bars = session.lake.scan("portfolio.trades", columns=["date", "run_kind"])
+    live = bars.filter((pl.col("run_kind") == "live") & (pl.col("date") == work.end))
+    return work.end if live.select(pl.len()).collect().item() else None
+
+
 @stage(
     *(contract(f"portfolio.{name}") for name in _PATHS),
     group="portfolio",
@@ -96,6 +108,7 @@ def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | Non
         s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"}),
     ),
     rooms=("portfolio",),
+    due=lambda session, dirty: _proposed_too_late(session),
     kinds=("cvxpy", "deltalake"),
     owner="team:portfolio",
     checked=("portfolio.targets", "portfolio.nav"),

@@ -140,6 +140,39 @@ def test_a_stale_price_is_a_value_and_no_price_to_trade_at(
     assert name in got.solves["message"][0]
 
 
+@pytest.mark.parametrize(
+    ("growth", "flags", "frozen"),
+    [
+        (3.0, Flag.EXTREME, True),
+        (0.3, Flag.EXTREME, True),
+        (1.7, Flag.EXTREME, False),
+        (1.0, Flag.SPLIT_DOUBT, True),
+        (1.0, Flag.RESTATED, False),
+    ],
+)
+def test_a_doubtful_price_is_no_price_to_trade_at(
+    market: Market, core: Mandate, core_run: Backtest, growth: float, flags: Flag, *, frozen: bool
+) -> None:
+    held = core_run.positions.filter(pl.col("date") == core_run.positions["date"].max())
+    name = held.filter(pl.col("instrument_id") != "cash")["instrument_id"][0]
+    today = (pl.col("instrument_id") == name) & (pl.col("date") == market.last)
+    moved = market.prices.sort("instrument_id", "date").with_columns(
+        pl.when(today).then(int(flags)).otherwise(0).cast(pl.Int32).alias("flags"),
+        *(
+            pl.when(today)
+            .then(pl.col(n).shift(1).over("instrument_id") * growth)
+            .otherwise(n)
+            .alias(n)
+            for n in ("close", "tr_index")
+        ),
+    )
+    got = propose(market, core, prices=moved, paper=State(core_run.positions, core_run.nav))
+    row = got.targets.filter(pl.col("instrument_id") == name)
+    assert (name not in got.trades["instrument_id"].to_list()) == frozen
+    assert (row["weight"].to_list() == row["weight_before"].to_list()) == frozen
+    assert (name in got.solves["message"][0] and "doubtful" in got.solves["message"][0]) == frozen
+
+
 def test_nothing_is_traded_on_prices_of_an_earlier_session(market: Market, core: Mandate) -> None:
     got = propose(market, core, late=2)
     assert got.solves["status"].to_list() == ["held"]

@@ -29,7 +29,7 @@ def history(
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show every bar of SYMBOL that was restated: what was believed, from when to when."""
+    """Show every bar of SYMBOL that was restated or taken back: what was believed, and when."""
     import polars as pl
 
     from wealthos_pipeline.cli.lookup import find
@@ -44,7 +44,8 @@ def history(
     if wanted is not None:
         rows = rows.filter(pl.col("date") == wanted)
     else:
-        rows = rows.filter(pl.len().over("date") > 1)
+        withdrawn = pl.col("known_to").dt.year() < 9999  # a spike: no version follows
+        rows = rows.filter((pl.len().over("date") > 1) | withdrawn)
     columns = ["date", "open", "high", "low", "close", "volume", "dividend", "split_ratio"]
     columns += ["tr_index", "basis", "known_from", "known_to"]
     found = rows.select(columns).sort("date", "known_from").collect()

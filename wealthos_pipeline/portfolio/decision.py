@@ -29,7 +29,7 @@ from wealthos_pipeline.portfolio.risk import RiskModel
 TRADE_FLOOR = 1e-9
 """Changes of weight up to this are no trade."""
 
-STALE = "no bar on the day, or a stale one, so it cannot be traded"
+STALE = "no bar on the day, or a stale or doubtful one, so it cannot be traded"
 LEFT = "no longer in the universe"
 UNEXPLAINED = (
     "Which ones, and how far each would have to give, is worked out for live decisions only."

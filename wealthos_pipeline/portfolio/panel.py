@@ -15,8 +15,14 @@ from wealthos_pipeline.data.processors.prices import Flag
 
 Floats = NDArray[np.float64]
 
-UNTRADED = Flag.STALE | Flag.TERMINAL
-"""A bar with one of these flags gives a value, and no price at which anything is bought or sold."""
+UNTRADED = Flag.STALE | Flag.TERMINAL | Flag.SPLIT_DOUBT
+"""A bar with one of these flags gives a value, and no price at which anything is bought or sold: it is
+old, it is no price, or nobody knows yet whether the shares were split."""
+DOUBTFUL = 2.5
+"""One-bar growth from which, and below whose inverse, a bar is taken for an error until the next one
+confirms it: so a spike is told only by the bar after it, and this one is not traded at."""
+NEAR = 5
+"""Sessions in which the bar before it must lie. After a longer pause a move is no sign of an error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +35,8 @@ class Panel:
     tr: total-return index, T × N, NaN where there is no bar.
     close, open: traded prices, T × N, NaN where there is none.
     split: forward-chained split index, T × N; None where it was not given.
-    untraded: the bar is no price at which one could trade (``UNTRADED``), T × N; None where the flags
-        were not given.
+    untraded: the bar is no price at which one could trade (``UNTRADED``, ``DOUBTFUL``), T × N; None
+        where the flags were not given.
     """
 
     ids: tuple[str, ...]
@@ -89,9 +95,19 @@ def build(
         out[where] = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return out
 
+    tr = matrix("tr_index")
+
     def marked() -> NDArray[np.bool_]:
         out = np.zeros(shape, dtype=np.bool_)
-        out[where] = (rows["flags"].fill_null(0).to_numpy() & int(UNTRADED)) != 0
+        flags = rows["flags"].fill_null(0).to_numpy()
+        out[where] = (flags & int(UNTRADED)) != 0
+        large = np.zeros(shape, dtype=np.bool_)
+        large[where] = (flags & int(Flag.EXTREME)) != 0
+        for row, column in zip(*np.nonzero(large), strict=True):
+            before = tr[max(0, row - NEAR) : row, column]
+            before = before[np.isfinite(before)]
+            growth = tr[row, column] / before[-1] if before.size else 1.0
+            out[row, column] |= not 1.0 / DOUBTFUL < growth < DOUBTFUL
         return out
 
     dates = tuple(calendar.date_of(s) for s in range(first, last + 1))
@@ -99,7 +115,7 @@ def build(
         names,
         first,
         dates,
-        matrix("tr_index"),
+        tr,
         matrix("close"),
         matrix("open") if "open" in wanted else np.full(shape, np.nan),
         matrix("split_index") if "split_index" in wanted else None,

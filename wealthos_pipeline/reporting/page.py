@@ -155,6 +155,8 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
         return [*out, Text(p.message, "muted")]
     if p.message:
         out.append(Text(sentence(p.message), "muted"))
+    if p.status == "held":
+        return [*out, Text("Nothing is proposed.")]
     if not p.trades:
         return [*out, Text("Nothing to trade: no change is worth its cost.")]
     ic = (

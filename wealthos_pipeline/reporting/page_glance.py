@@ -161,6 +161,8 @@ def attribution(report: Report) -> tuple[Item, ...]:
             if gap < 5e-7
             else f"; {points(gap, 2)} are not explained"
         )
+        if not parts:
+            parts, check = "no part of the difference reaches a hundredth of a point", ""
         verb = "ahead of" if a.total >= 0 else "behind"
         out.append(
             Item(
