@@ -11,6 +11,7 @@ import pytest
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors import earnings, news, raw, versions
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
 EARNINGS, NEWS = contract("raw.earnings"), contract("raw.news")
 LOADED = datetime(2018, 6, 1, 12, tzinfo=UTC)
@@ -68,6 +69,20 @@ def test_a_report_is_known_by_its_hour(day, hour, known, ids, calendar) -> None:
     rows = reports({"report_date": day, "hour": hour, "eps_actual": 1.0})
     made = earnings.clean(rows, ids, calendar, now=LATER)
     assert made.select("eps_actual", "known_at", "basis").rows() == [(1.0, known, "assumed")]
+
+
+def test_a_report_before_new_york_opens_is_not_known_when_tokyo_does(ids) -> None:
+    rows = reports({"report_date": REPORT, "hour": "before", "eps_actual": 1.0})
+    made = earnings.clean(rows, ids, TradingCalendar("XTKS"), now=LATER)
+    assert made["known_at"].to_list() == [datetime(2018, 4, 26, 13, 30, tzinfo=UTC)]
+
+
+def test_nobody_reports_before_the_period_is_over(ids, calendar) -> None:
+    """The day is a slip, or that of another period: the figure is known from its fetch."""
+    rows = reports({"report_date": date(2018, 3, 1), "eps_actual": 1.0})
+    assert rows["period_end"].item() > date(2018, 3, 1)
+    made = earnings.clean(rows, ids, calendar, now=LATER)
+    assert made.select("eps_actual", "known_at", "basis").rows() == [(1.0, LOADED, "observed")]
 
 
 def test_estimates_of_the_past_are_known_from_their_fetch(ids, calendar) -> None:

@@ -75,6 +75,60 @@ def test_undated_figures_are_known_when_the_deadline_is_over(period, end, form, 
     assert made.select("known_at", "basis").rows() == [(after(end, days), "assumed")]
 
 
+@pytest.mark.parametrize(
+    ("period", "end", "form", "days"),
+    [
+        ("quarter", MARCH, None, 90),
+        ("ttm", MARCH, None, 90),
+        ("year", DECEMBER, None, 120),
+        ("year", DECEMBER, "10-K", 90),
+    ],
+)
+def test_figures_in_another_currency_have_the_deadlines_of_abroad(period, end, form, days) -> None:
+    row = {"period": period, "period_end": end, "form": form, "value": 1.0, "currency": "GBP"}
+    assert clean(statements(row))["known_at"].to_list() == [after(end, days)]
+
+
+def test_a_restatement_is_not_known_at_the_deadline_of_the_first_figure() -> None:
+    """Fetches in between that brought the old figure left no row."""
+    early, again = datetime(2017, 4, 20, 12, tzinfo=UTC), LOADED + timedelta(days=7)
+    rows = statements(
+        {"period_end": MARCH, "value": 1.0, "fetched_at": early},
+        {"period_end": DECEMBER, "value": 9.0, "fetched_at": early - timedelta(days=400)},
+        {"period_end": MARCH, "value": 1.1, "fetched_at": again},
+    )
+    made = clean(rows).filter(pl.col("period_end") == MARCH)
+    assert early < after(MARCH, 45) < again
+    assert made.select("value", "known_at", "basis").rows() == [
+        (1.0, early, "observed"),
+        (1.1, again, "observed"),
+    ]
+
+
+def test_a_figure_that_other_fetches_of_the_symbol_lacked_is_known_from_its_own() -> None:
+    """A profile that changed every week says when the vendor was asked."""
+    weekly = [LOADED + timedelta(days=7 * k) for k in range(14)]
+    shares = [
+        {"metric": "shares", "period": "point", "period_end": t.date(), "value": float(k), "fetched_at": t}
+        for k, t in enumerate(weekly)
+    ]  # fmt: skip
+    june = date(2018, 6, 30)
+    rows = statements(
+        {"period_end": MARCH, "value": 1.0},
+        {"period_end": june, "value": 2.0, "fetched_at": weekly[-1]},
+        *shares,
+    )
+    made = clean(rows).filter(pl.col("period_end") == june)
+    assert after(june, 45) < weekly[-2]
+    assert made.select("known_at", "basis").rows() == [(weekly[-1], "observed")]
+
+
+def test_nobody_files_before_the_period_is_over() -> None:
+    slip = datetime(2017, 2, 4, 20, 31, tzinfo=UTC)
+    made = clean(statements({"period_end": MARCH, "value": 1.0, "published_at": slip}))
+    assert made.select("known_at", "basis").rows() == [(after(MARCH, 45), "assumed")]
+
+
 def test_a_quarter_that_ends_its_year_comes_with_the_year() -> None:
     made = clean(
         statements(

@@ -3,7 +3,7 @@
 One raw row holds two kinds of things, known at different times:
 
 - what was *reported* (``eps_actual``, ``revenue_actual`` and the day of the report) is known by the
-  report: one before the session at that session's open, any other (after it, during it, hour
+  report: one before the session at that session's open (New York's, where the root opens earlier), any other (after it, during it, hour
   unknown) when its day is over in New York;
 - what was *expected* (estimates, the day that is announced) is known from its fetch: a vendor's list
   of past estimates may have been changed since.
@@ -11,7 +11,8 @@ One raw row holds two kinds of things, known at different times:
 A report that is first fetched years later becomes a version without estimates, known at the report,
 and one with them, known at the fetch. Nothing is known later than its fetch. An actual that differs
 from what the vendor had given before, or that came only after a fetch which should have had it
-(``versions.with_before``), is known from its fetch. Figures belong to the company that held the symbol both at the end of the period
+(``versions.with_before``), is known from its fetch, and so is one whose day lies before its period was
+over. Figures belong to the company that held the symbol both at the end of the period
 and at the fetch; where several sources cover a report, see ``series.one_source``.
 """
 
@@ -38,8 +39,9 @@ def reported_at(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
     """``frame`` (``report_date, hour``) with ``reported_at``: from when a report could be known by
     rule; null without a day."""
     days = frame["report_date"].drop_nulls().unique().sort()
+    opening = {calendar.exchange: calendar, "XNYS": TradingCalendar("XNYS")}.values()
     opens = pl.DataFrame(
-        {"report_date": days, "_open": [calendar.open_at(d) for d in days]},
+        {"report_date": days, "_open": [max(c.open_at(d) for c in opening) for d in days]},
         schema={"report_date": pl.Date, "_open": pl.Datetime("us", "UTC")},
     )
     at = pl.when(pl.col("hour") == "before").then("_open").otherwise(
@@ -61,7 +63,8 @@ def with_known_at(raw_earnings: pl.DataFrame, calendar: TradingCalendar) -> pl.D
         versions.with_before, ["source", "symbol"], ["period_end"]
     )
     in_time = before.is_null() | (pl.col("reported_at") > before)
-    by_rule = (has & (pl.col("reported_at") <= fetched) & in_time).fill_null(False)
+    over = pl.col("report_date") >= pl.col("period_end")  # an earlier day is a slip
+    by_rule = (has & over & (pl.col("reported_at") <= fetched) & in_time).fill_null(False)
     return rows.with_columns(
         pl.when(by_rule).then("reported_at").otherwise(fetched).alias("known_at"),
         pl.when(by_rule).then(pl.lit("assumed")).otherwise(pl.lit("observed")).alias("basis"),

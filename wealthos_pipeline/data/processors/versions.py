@@ -88,8 +88,8 @@ def changes(rows: pl.DataFrame, key: Sequence[str], values: Sequence[str]) -> pl
 def with_before(rows: pl.DataFrame, series: Sequence[str], value: Sequence[str]) -> pl.DataFrame:
     """``rows`` with ``_before``: the last fetch before the row's that should have had it.
 
-    The last one in which its source gave anything of ``series``, or any source gave this ``value``;
-    null in the first load of the series, whose history is as old as its own rules say. ``value`` is
+    The last one in which its source gave anything about the symbol, or any source gave this ``value``;
+    null in the first load of the ``series``, whose history is as old as its own rules say. ``value`` is
     without source and symbol; symbols are compared as ``instruments.normalised``.
     """
     spelled = rows.select("symbol").unique()
@@ -100,15 +100,16 @@ def with_before(rows: pl.DataFrame, series: Sequence[str], value: Sequence[str])
         how="left",
         maintain_order="left",
     )
-    for by, column in ((list(series), "_own"), (["_name", *value], "_any")):
+    whose = ["source", "symbol"]
+    for by, column in ((list(series), "_own"), (whose, "_asked"), (["_name", *value], "_any")):
         stamps = out.select(*by, "fetched_at").unique().sort(*by, "fetched_at")
         before = stamps.with_columns(pl.col("fetched_at").shift(1).over(by).alias(column))
         again = before.filter(pl.col(column).is_not_null())
         out = out.join(again, on=[*by, "fetched_at"], how="left", maintain_order="left")
-    last = pl.max_horizontal("_own", "_any")
+    last = pl.max_horizontal("_own", "_asked", "_any")
     return out.with_columns(
         pl.when(pl.col("_own").is_not_null()).then(last).alias("_before")
-    ).drop("_name", "_own", "_any")  # fmt: skip
+    ).drop("_name", "_own", "_asked", "_any")  # fmt: skip
 
 
 def coded(rows: pl.DataFrame, *columns: str) -> pl.DataFrame:
