@@ -25,6 +25,9 @@ from wealthos_pipeline.utils.names import close
 LAYERS = ("clean", "factors", "models", "portfolio", "monitor", "record", "meta", "raw")
 """Where a table's short name is looked for, in this order."""
 
+SCORES = "factors.scores_"
+"""Tables with the standardised values of factors, under the factors' names."""
+
 EVERYBODY = "default"
 """The universe that everybody is in where no source says who is."""
 
@@ -46,7 +49,8 @@ def load(
     """Rows of a table of the last published run, in the order of its contract.
 
     table: a name such as ``prices`` (of ``clean`` before other layers), ``clean.prices``,
-        ``factors.equity_momentum``, or a factor's (``date, instrument_id`` and its values).
+        ``factors.equity_momentum``, or a factor's (``date, instrument_id`` and its values; the
+        standardised ones are columns of ``factors.scores_equity``).
     as_of: only what could have been known then. A date means its midnight, UTC, as in SQL; an
         instant carries a time zone; text is ISO 8601. Where a table keeps its versions as rows
         (fundamentals, macro, earnings) the last one of each value; without ``as_of`` all of them.
@@ -157,6 +161,8 @@ def resolve(name: str, snapshot: Snapshot) -> tuple[str, str | None]:
         return found, None
     families = [t for t in snapshot.tables() if _family(snapshot.contract(t))]
     homes = [t for t in families if name in snapshot.contract(t).column_names[2:]]
+    values = [t for t in homes if not t.startswith(SCORES)]  # a name means the values themselves
+    homes = values or homes
     if len(homes) == 1:
         return homes[0], name
     if homes:
