@@ -20,12 +20,13 @@ def _clock(settings: Settings) -> tuple[str, int]:
     return settings.source.exchange, settings.time.known_lag_minutes
 
 
-def _identity(settings: Settings) -> tuple[str, int, str]:
-    """``_clock``, and what a person wrote about symbols."""
+def _identity(settings: Settings) -> tuple[str, int, str, str]:
+    """``_clock``, what a person wrote about symbols, and the source whose bars count."""
     from wealthos_pipeline.data.processors.instruments import overrides_hash
     from wealthos_pipeline.utils.config import inputs_dir
 
-    return *_clock(settings), overrides_hash(inputs_dir() / "instruments.csv")
+    told = overrides_hash(inputs_dir() / "instruments.csv")
+    return *_clock(settings), told, settings.source.name
 
 
 def _order(settings: Settings) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ def instruments(work: Work) -> Mapping[str, pl.DataFrame]:
         work.session.lake.read("clean.instruments"),
         room.read_overrides(inputs_dir() / "instruments.csv"),
         calendar=work.session.calendar,
+        prefer=work.settings.source.name,
     )
     return {"clean.instruments": cleaned}
 

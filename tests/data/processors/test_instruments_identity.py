@@ -166,3 +166,28 @@ def test_of_two_sources_in_one_lake_the_later_gives_the_bars(calendar):
     out = prices.clean(bars, registry, calendar, now=later)
     assert out.prices["close"].to_list() == [3.0, 2.0]
     assert out.quarantine.select("source", "symbol", "rule").rows() == [("v", "A", "other_source")]
+
+
+@pytest.mark.parametrize(("asked", "closes"), [("old", [1.0] * 6), ("new", [2.0] * 2)])
+def test_the_source_that_is_asked_counts_whichever_came_last(calendar, asked, closes):
+    """From one vendor to another and back: the bars of the one that was left are not for ever."""
+    days = calendar.sessions(date(2024, 3, 4), date(2024, 3, 11))
+    late = datetime(2024, 3, 12, 22, tzinfo=UTC)
+    raw = RAW.conform(
+        pl.DataFrame(
+            [{**described("A"), "source": "old"}, {**described("A", fetched=late), "source": "new"}]
+        )
+    )
+    bars = contract("raw.prices").conform(
+        pl.DataFrame(
+            [
+                {"source": s, "symbol": "A", "date": d, "fetched_at": late, "close": c}
+                for s, c, given in (("old", 1.0, days), ("new", 2.0, days[1:3]))
+                for d in given
+            ]
+        )
+    )
+    registry = instruments.clean(raw, bars, calendar=calendar, prefer=asked)
+    assert registry["source"].to_list() == [asked]
+    out = prices.clean(bars, registry, calendar, now=late)
+    assert out.prices["close"].to_list() == closes

@@ -46,6 +46,7 @@ def clean(
     overrides: pl.DataFrame | None = None,
     *,
     calendar: TradingCalendar | None = None,
+    prefer: str | None = None,
 ) -> pl.DataFrame:
     """``clean.instruments``: every symbol that has a bar, with identity and validity.
 
@@ -57,7 +58,8 @@ def clean(
     previous: the registry so far; its instruments stay, even those that the source forgot, unless their
         symbol turned out to mean another instrument.
     overrides: see ``read_overrides``. A symbol named there means only what is said there.
-    Where several sources describe an instrument, the one that came to the lake last counts.
+    prefer: source that counts where several describe an instrument; the one that is asked. Where it does
+        not describe it, the source that came to the lake last counts.
     Sectors are snapshots: ``static`` is true wherever there is one.
     """
     calendar = calendar or TradingCalendar()
@@ -83,7 +85,7 @@ def clean(
     identity.link(found, calendar)
     for holder in found:
         rows += _held(holder, calendar)
-    rows = _of_newest_source(rows, raw_instruments)
+    rows = _of_one_source(rows, raw_instruments, prefer)
     plain = [h.instrument_id for h in found if h.number == 1 and not h.closed and h.first is None]
     known = _merge(pl.DataFrame(rows, schema=table.schema()), previous, plain)
     stamps = [
@@ -209,13 +211,16 @@ def _overridden(
     return out
 
 
-def _of_newest_source(
-    rows: list[dict[str, Any]], raw_instruments: pl.DataFrame
+def _of_one_source(
+    rows: list[dict[str, Any]], raw_instruments: pl.DataFrame, prefer: str | None
 ) -> list[dict[str, Any]]:
-    """Of several sources that describe an instrument or a symbol, the one that came last."""
+    """Of several sources that describe an instrument or a symbol: ``prefer``, else the one that came
+    last."""
     arrived = dict(raw_instruments.group_by("source").agg(pl.col("fetched_at").min()).iter_rows())
     newest: dict[tuple[str, object], object] = {}
-    for row in sorted(rows, key=lambda r: (arrived[r["source"]], str(r["source"]))):
+    for row in sorted(
+        rows, key=lambda r: (r["source"] == prefer, arrived[r["source"]], str(r["source"]))
+    ):
         for name in ("instrument_id", "symbol"):
             newest[name, row[name]] = row["source"]
     return [
