@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 FIRST, DAYS, NAMES = date(2023, 1, 3), 12, 8
 HISTORY = 90
 """Sessions of the first load."""
-PRELOADED = ["polars", "dagster", "great_expectations", "assets", "wealthos_pipeline.factors"]
+PRELOADED = [
+    "polars", "dagster", "great_expectations", "pandas", "exchange_calendars", "deltalake", "assets",
+    "wealthos_pipeline.factors", "wealthos_pipeline.utils.validation",
+    "wealthos_pipeline.data.sources.files", "wealthos_pipeline.data.storage.lake",
+    "wealthos_pipeline.data.processors.prices",
+]  # fmt: skip
+"""What every child needs, imported once."""
 LOCKED = 6
 """Exit code of a child that found the root taken."""
 
@@ -189,8 +195,19 @@ class Outcome:
         )
 
 
-def soak(kills: int, folder: Path, *, walk: int = DAYS, seed: int = 1, say: Any = None) -> Outcome:
-    """Kill ``kills`` times on the way through ``walk`` days, again and again. AssertionError at the first thing that is not as it should be."""
+def soak(
+    kills: int,
+    folder: Path,
+    *,
+    walk: int = DAYS,
+    a_day: int = 12,
+    seed: int = 1,
+    say: Any = None,
+) -> Outcome:
+    """Kill ``kills`` times, ``a_day`` at most on one day, on the way through ``walk`` days, again and again.
+
+    AssertionError at the first thing that is not as it should be.
+    """
     begun = time.monotonic()
     inputs = folder / "inputs"
     instants = write_inputs(inputs)
@@ -211,7 +228,7 @@ def soak(kills: int, folder: Path, *, walk: int = DAYS, seed: int = 1, say: Any 
         for day in range(walk):
             before = expected[day - 1] if day else (None, {})
             here = 0
-            while done < kills and here < 12:
+            while done < kills and here < a_day:
                 attempt += 1
                 here += 1
                 process = wild.child(day, attempt)

@@ -65,7 +65,7 @@ def test_split_index_counts_shares_where_prices_are_traded(vendor, registry, cal
     assert set(adjusted["split_index"]) == {1.0}  # inside the prices already
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     cut=st.integers(1, 158),
@@ -199,7 +199,7 @@ def test_a_bar_that_came_late_is_known_from_its_fetch(vendor, registry, calendar
     np.testing.assert_allclose(out["tr_index"], fresh["tr_index"], rtol=1e-13)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(power=st.integers(-8, 8), seed=st.integers(0, 1000))
 def test_scaling_a_history_by_a_power_of_two_changes_no_bit(power, seed):
     calendar = TradingCalendar("XNYS", 30)

@@ -204,7 +204,7 @@ def walked(
     rng = np.random.default_rng(3)
     day, states = date(2018, 9, 4), []
     last: date | None = None
-    while day <= date(2018, 12, 24):
+    while day <= date(2018, 11, 21):
         at = calendar.known_at(day) + timedelta(minutes=20)
         start = None if last is None else calendar.offset(last, 1 - REACH)
         write(lake, cleaned_at(market, calendar, at, lake, start), at, start)
