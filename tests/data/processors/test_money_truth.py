@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.data.processors import chain, instruments, prices, raw
+from wealthos_pipeline.data.processors import chain, instruments, prices, raw, spikes, units
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.flags import Flag
 
@@ -183,3 +183,95 @@ def test_a_dividend_on_a_day_in_the_wrong_unit_is_paid_in_full(kind, currency, f
     out = cleaned(stored(share, EVERY_DAY))
     check(out.prices, share)
     assert out.adjustments["rule"].to_list() == ["unit_switch"]
+
+
+# --- a fall to a hundredth --------------------------------------------------------------------------
+
+
+def units_marked(out: pl.DataFrame) -> list[int]:
+    return ((out["flags"] & int(Flag.UNIT_SWITCH)) != 0).arg_true().to_list()
+
+
+@pytest.mark.parametrize("growth", [0.0085, 0.01, 0.012])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_real_fall_to_a_hundredth_is_restored_when_the_bars_after_stay_there(
+    kind, growth
+) -> None:
+    share = Share(kind, splits={40: 4.0}, moves={60: growth})
+    rows = stored(share, EVERY_DAY)
+    for at in (60, 61, 63):  # until then it is taken for a slip
+        seen = cleaned(rows.filter(pl.col("fetched_at") <= known(at)), at).prices
+        assert units_marked(seen) == list(range(60, at + 1))
+        assert seen["close"][at] == pytest.approx(100 * share.close[at])
+    out = cleaned(rows)
+    check(out.prices, share)
+    assert units_marked(out.prices) == []
+    assert out.prices["flags"][60] & Flag.EXTREME
+    told = CALENDAR.known_at(DAYS[64])
+    assert out.prices["known_at"].to_list()[59:66] == [
+        CALENDAR.known_at(DAYS[59]), *[told] * 5, CALENDAR.known_at(DAYS[65])
+    ]  # fmt: skip
+    then = cleaned(rows.filter(pl.col("fetched_at") <= known(63)), 63).prices
+    past = out.earlier.sort("date")
+    assert past["date"].to_list() == DAYS[60:64]
+    assert set(past["known_to"]) == {told}
+    for name in ("close", "tr_index", "flags", "dollar_volume", "known_at"):
+        assert past[name].equals(then[name].tail(4)), name
+    row = out.adjustments.filter(pl.col("rule") == "unit_switch").row(0, named=True)
+    assert row["date"] == DAYS[60]
+    assert row["before"] == pytest.approx(100 * row["after"])
+    for cut in (59, 60, 62, 64, 66, 80):
+        assert continued(rows, out.prices, cut).equals(
+            out.prices.filter(pl.col("date") >= DAYS[cut])
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("currency", ["USD", "GBp"])
+def test_a_fall_to_a_hundredth_in_which_everybody_sold_is_believed_on_the_day(
+    kind, currency
+) -> None:
+    share = Share(kind, currency, moves={60: 0.01}, crowd={60: 15.0})
+    rows = stored(share, EVERY_DAY)
+    at_once = cleaned(rows.filter(pl.col("fetched_at") <= known(60)), 60).prices
+    check(at_once, share)
+    out = cleaned(rows)
+    check(out.prices, share)
+    assert out.earlier.height == 0
+    assert set(out.prices["basis"]) == {"assumed"}
+
+
+def test_what_tells_a_fall_lies_in_what_a_day_computes_again() -> None:
+    assert units.STAYS <= units.REACH <= spikes.REACH
+
+
+@pytest.mark.parametrize("places", [(60,), (60, 61, 62, 63), (60, 70)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_bars_that_go_back_to_their_unit_were_a_slip(kind, places) -> None:
+    def spoiled(at: int, row: Row) -> Row:
+        return row if at not in places else row | {n: row[n] / 100 for n in MONEY[:4]}
+
+    share = Share(kind, spoiled=spoiled)
+    out = cleaned(stored(share, EVERY_DAY))
+    check(out.prices, share)
+    assert units_marked(out.prices) == list(places)
+    assert out.earlier.height == 0
+
+
+def test_a_listing_in_pence_that_is_told_in_pounds_for_good_stays_so() -> None:
+    def spoiled(at: int, row: Row) -> Row:
+        return row if at < 60 else row | {n: row[n] / 100 for n in MONEY[:4]}
+
+    share = Share("adjusted", "GBp", spoiled=spoiled)
+    out = cleaned(stored(share, EVERY_DAY))
+    check(out.prices, share)
+    assert units_marked(out.prices) == list(range(60, N))
+
+
+def test_a_growth_to_the_hundredfold_is_never_taken_for_real() -> None:
+    """It is a merger of shares that no list has: traded prices are then in old shares."""
+    share = Share("traded", moves={60: 100.0})
+    out = cleaned(stored(share, EVERY_DAY)).prices
+    assert out["tr_index"][70] / out["tr_index"][59] == pytest.approx(
+        share.close[70] / share.close[59] / 100
+    )

@@ -16,6 +16,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ContractError
 from wealthos_pipeline.data.processors import quarantine
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.processors.units import SETTLED
 
 MAX_GAP = 63
 """Sessions. After a longer pause the return is that of the closes, in whatever basis they are."""
@@ -135,7 +136,8 @@ def grown(bars: pl.DataFrame) -> pl.DataFrame:
 
 def chained(bars: pl.DataFrame) -> pl.DataFrame:
     """``split_index, tr_index``, and since when the chain has been what it is: ``_observed``."""
-    told = pl.max_horizontal("restated_at", *map(quarantine.freed, quarantine.RELEASABLE))
+    later = [SETTLED] if SETTLED in bars.columns else []
+    told = pl.max_horizontal("restated_at", *later, *map(quarantine.freed, quarantine.RELEASABLE))
     observed = told.cum_max().forward_fill().over("instrument_id")
     return bars.with_columns(
         _product(bars, "growth", "_tr").alias("tr_index"),

@@ -82,11 +82,13 @@ def judged(bars: pl.DataFrame, off: frozenset[str]) -> pl.DataFrame:
     )
 
 
-def grown(bars: pl.DataFrame, base: str | None, off: frozenset[str]) -> pl.DataFrame:
+def grown(
+    bars: pl.DataFrame, base: str | None, off: frozenset[str], *, hindsight: bool = True
+) -> pl.DataFrame:
     """Bars with growth, split, prices, volume and dividend in their final form.
 
     bars: continued from the stored state (``prev_date, prev_first_close, _close, step``), with the
-    ``growth`` and ``split_ratio`` of bars without events, and ``_long``.
+    ``growth`` and ``split_ratio`` of bars without events, and ``_long``. hindsight: ``units.switched``.
     """
     if EVENTS not in bars.columns:
         return bars
@@ -98,7 +100,7 @@ def grown(bars: pl.DataFrame, base: str | None, off: frozenset[str]) -> pl.DataF
         pl.when(~lone & (stored.abs() > 0)).then(stored).alias("_unit_before"),
         pl.col("_long").cum_sum().over("instrument_id").alias("_episode"),
     )
-    bars = units.switched(bars, off="unit_switch" in off)
+    bars = units.switched(bars, off="unit_switch" in off, hindsight=hindsight)
 
     events, first, long = pl.col(EVENTS), pl.col("prev_date").is_null(), pl.col("_long")
     by_adjusted = (
@@ -177,6 +179,10 @@ def logged(bars: pl.DataFrame) -> pl.DataFrame:
         _rows(bars, pl.col("_unit") != 1.0, "unit_switch", "close", close * pl.col(FACTOR),
               close * pl.col(FACTOR) * pl.col("_unit"),
               pl.format("{} times the bar before", pl.col("_price").round(4))),
+        _rows(bars, pl.col(units.SETTLED).is_not_null(), "unit_switch", "close",
+              close * pl.col(FACTOR) * 100.0, close * pl.col(FACTOR),
+              pl.format("{} times the bar before; brought back until {} more bars had stayed there",
+                        pl.col("_price").round(4), pl.lit(units.STAYS))),
         _rows(bars, pl.col("_paid_rule") != "", pl.col("_paid_rule"), "dividend",
               pl.col("num_dividend") * pl.col(FACTOR),
               pl.col("num_dividend") * pl.col("_paid") * pl.col(FACTOR), pl.col("_paid_why")),

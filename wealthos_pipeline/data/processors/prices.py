@@ -35,6 +35,7 @@ from wealthos_pipeline.data.processors import (
     raw,
     row_rules,
     spikes,
+    units,
 )
 from wealthos_pipeline.data.processors import rules as registry
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
@@ -118,22 +119,29 @@ def clean(
     if start is not None and previous is not None:  # before it, what was taken back stays so
         good = chain.as_stored(good, previous, start)
 
-    def built(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    def built(
+        rows: pl.DataFrame, *, hindsight: bool = True
+    ) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         """Bars from ``start`` on with their growth, and what was repaired in them."""
         whole, broken = _repaired(effective(rows), off)
         bars = events.judged(quality.marked(whole, cleaning), off)
         if start is not None:
             bars = bars.filter(pl.col("date") >= start)
         bars = chain.grown(chain.continued(bars, previous, calendar, start))
-        return events.grown(bars, base, off), broken
+        return events.grown(bars, base, off, hindsight=hindsight), broken
 
     first, broken = built(good)
+    earlier = contract("clean.prices_history").empty()
+    if units.SETTLED in first.columns and (fell := units.settled(first)).height:
+        names = good.join(fell, on="instrument_id", how="semi", maintain_order="left")
+        then = chain.chained(built(names, hindsight=False)[0])
+        earlier = units.history(_finished(then, instruments, off, large), fell)
     found = spikes.NONE if "spike" in off else spikes.find(first, cleaning)
     if not found.height:
         prices = _finished(chain.chained(first), instruments, off, large)
         logged = quarantine.logged(broken, judged, prices, releases, events.logged(first))
         rejected = row_rules.rejected(bad, raw_prices, calendar)
-        out = Cleaned(prices, rejected, logged, counts=events.counts(first))
+        out = Cleaned(prices, rejected, logged, earlier, events.counts(first))
         return _closed(out, previous, ends, now, start, off)
     again = good.join(found, on="instrument_id", how="semi", maintain_order="left")
     kept, _ = built(again.join(found, on=spikes.KEY, how="anti", maintain_order="left"))
@@ -147,7 +155,7 @@ def clean(
         prices,
         row_rules.rejected(bad, raw_prices, calendar),
         quarantine.logged(broken, judged, prices, releases, events.logged(bars)),
-        spikes.history(seen, found),
+        pl.concat([earlier, spikes.history(seen, found)]),
         events.counts(bars),
     )
     return _closed(out, previous, ends, now, start, off)

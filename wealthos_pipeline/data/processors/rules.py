@@ -193,7 +193,9 @@ _ALL = (
         "unit_switch", "repair", "Bar in another unit",
         "the bar is a hundred times the bar before, or a hundredth of it (within a quarter, in logs), of "
         "a listing quoted in hundredths or a vendor with events: it is brought back to the unit of the "
-        "bars before, and so are those after it until they come back themselves (flag UNIT_SWITCH)",
+        "bars before, and so are those after it until they come back themselves (flag UNIT_SWITCH). A fall "
+        "in which ten times the usual shares changed hands is believed; so is one of a listing that is not "
+        "quoted in hundredths, once four more bars have stayed there",
     ),
     Rule(
         "bad_dividend_unit", "repair", "Dividend in another unit",
