@@ -26,7 +26,6 @@ from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.sources import Request, Source, SourceInfo, ingestion
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
-from wealthos_pipeline.data.sources.http import Http
 from wealthos_pipeline.data.sources.vendor import Vendor
 from wealthos_pipeline.data.storage.lake import Lake
 from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
@@ -57,12 +56,9 @@ class SmallVendor(Vendor):
     """Bars with events, split-adjusted as of each answer, as JSON at ``/bars/SYMBOL``."""
 
     name = "small"
+    host = "http://vendor.invalid"
     limits = Limits(per_minute=6000, concurrency=1, retries=3, timeout=5.0)
     gives = ("prices",)
-
-    def __init__(self, *words: Any, **more: Any) -> None:
-        super().__init__(*words, **more)
-        self.http = Http(self.base_url("http://vendor.invalid"), self.fetcher.limits.timeout)
 
     def info(self) -> SourceInfo:
         return SourceInfo(self.name, "A small vendor", "none", "made of numbers", live=True)

@@ -26,7 +26,6 @@ from wealthos_pipeline.data.sources.base import (
     SourceInfo,
 )
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
-from wealthos_pipeline.data.sources.http import Http
 from wealthos_pipeline.data.sources.vendor import Vendor
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ class AlphaVantage(Vendor):
     """
 
     name = "alpha_vantage"
+    host = ADDRESS
     limits = Limits(per_minute=FREE_PER_MINUTE, concurrency=1)
     gives = ("prices", "profile", "fundamentals", "earnings", "series", "macro")
 
@@ -84,7 +84,6 @@ class AlphaVantage(Vendor):
     ) -> None:
         super().__init__(settings, fetch, keys, fetcher=fetcher)
         self._named = self.symbols
-        self._http = Http(self.base_url(ADDRESS), self.fetcher.limits.timeout)
         self._lock = threading.Lock()
         self._now: datetime | None = None
         self._forget()
@@ -128,10 +127,7 @@ class AlphaVantage(Vendor):
         )
         self.symbols = tuple(sorted(self._named, key=lambda s: last.get(s, date.min)))
         self._kept = self._stored(request, "raw.instruments")
-        try:
-            frames = super().fetch(request)
-        finally:
-            self._http.close()
+        frames = super().fetch(request)
         missed = pl.DataFrame(self._missed, schema=FAILURES, orient="row")
         return replace(frames, failures=pl.concat([frames.failures, missed]))
 
@@ -267,7 +263,7 @@ class AlphaVantage(Vendor):
             if self._left is not None:
                 self._left -= 1
         what = " ".join((function, *params.values()))
-        found = self._http.json("query", {"function": function, **params, "apikey": key})
+        found = self.http.json("query", {"function": function, **params, "apikey": key})
         error = parse.refusal(found, what, key)
         if isinstance(error, parse.DailyLimitError):
             with self._lock:

@@ -96,17 +96,17 @@ class Finnhub(Vendor):
         self._now = request.now.astimezone(UTC)
         self._refused.clear()
         self._figis.clear()
-        try:
-            frames = super().fetch(request)
-        finally:
-            if self._door is not None:
-                self._door.close()
+        frames = super().fetch(request)
         missed = [
             ("*", reason, "prices" if topic in EVENTS else topic, None)
             for topic, reason in self._refused.items()
         ]
         more = pl.DataFrame(missed, schema=FAILURES, orient="row")
         return replace(frames, failures=pl.concat([frames.failures, more]))
+
+    def close(self) -> None:
+        if self._door is not None:
+            self._door.close()
 
     def bars(self, symbol: str, start: date | None, end: date | None) -> pl.DataFrame:
         """Split-adjusted candles; events where the plan lists them, otherwise null.

@@ -21,11 +21,9 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import AccessError, SourceError, TransientError
 from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.processors.macro import midnight
-from wealthos_pipeline.data.sources.base import Bias, RawFrames, Request, SourceInfo
-from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
-from wealthos_pipeline.data.sources.http import Http
+from wealthos_pipeline.data.sources.base import Bias, Request, SourceInfo
+from wealthos_pipeline.data.sources.fetching import Limits
 from wealthos_pipeline.data.sources.vendor import Vendor
-from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
 
 HOST = "https://api.stlouisfed.org"
 PATH = "fred/series/observations"
@@ -115,19 +113,9 @@ class FredVendor(Vendor):
     """Yields, spreads, VIX, exchange rates; statistics with their vintages."""
 
     name: ClassVar[str] = "fred"
+    host: ClassVar[str] = HOST
     limits: ClassVar[Limits] = Limits(per_minute=100, concurrency=2, timeout=60.0)
     gives: ClassVar[tuple[str, ...]] = ("series", "macro")
-
-    def __init__(
-        self,
-        settings: SourceSettings,
-        fetch: FetchSettings,
-        keys: KeySettings,
-        *,
-        fetcher: Fetcher | None = None,
-    ) -> None:
-        super().__init__(settings, fetch, keys, fetcher=fetcher)
-        self.http = Http(self.base_url(HOST), self.fetcher.limits.timeout)
 
     def info(self) -> SourceInfo:
         return SourceInfo(
@@ -145,12 +133,6 @@ class FredVendor(Vendor):
             ),
             live=True,
         )
-
-    def fetch(self, request: Request) -> RawFrames:
-        try:
-            return super().fetch(request)
-        finally:
-            self.http.close()
 
     def parts(self, what: str, request: Request) -> Sequence[str]:
         """FRED's names of the series to ask for; AccessError without a key."""

@@ -17,13 +17,11 @@ import polars as pl
 
 from wealthos_pipeline.core.errors import SourceError, TransientError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.data.sources.base import RawFrames, Request, SourceInfo
-from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
-from wealthos_pipeline.data.sources.http import Http
+from wealthos_pipeline.data.sources.base import Request, SourceInfo
+from wealthos_pipeline.data.sources.fetching import Limits
 from wealthos_pipeline.data.sources.rates import tenor
 from wealthos_pipeline.data.sources.tabular import EMPTY
 from wealthos_pipeline.data.sources.vendor import Vendor
-from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
 
 HOST = "https://home.treasury.gov"
 PATH = "resource-center/data-chart-center/interest-rates/daily-treasury-rates.csv/{year}/all"
@@ -39,19 +37,9 @@ class TreasuryVendor(Vendor):
     """Par yields: series ``ust_par``, tenors ``1M`` to ``30Y``, percent."""
 
     name: ClassVar[str] = "treasury"
+    host: ClassVar[str] = HOST
     limits: ClassVar[Limits] = Limits(per_minute=60, concurrency=2, timeout=60.0)
     gives: ClassVar[tuple[str, ...]] = ("series",)
-
-    def __init__(
-        self,
-        settings: SourceSettings,
-        fetch: FetchSettings,
-        keys: KeySettings,
-        *,
-        fetcher: Fetcher | None = None,
-    ) -> None:
-        super().__init__(settings, fetch, keys, fetcher=fetcher)
-        self.http = Http(self.base_url(HOST), self.fetcher.limits.timeout)
 
     def info(self) -> SourceInfo:
         return SourceInfo(
@@ -61,12 +49,6 @@ class TreasuryVendor(Vendor):
             provenance="home.treasury.gov, daily Treasury par yield curve rates by year, from 1990",
             live=True,
         )
-
-    def fetch(self, request: Request) -> RawFrames:
-        try:
-            return super().fetch(request)
-        finally:
-            self.http.close()
 
     def parts(self, what: str, request: Request) -> Sequence[str]:
         """The years that are not stored to their end, and the current one."""

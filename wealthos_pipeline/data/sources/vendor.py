@@ -86,6 +86,8 @@ class Vendor(ABC):
     name: ClassVar[str]
     limits: ClassVar[Limits]
     gives: ClassVar[tuple[str, ...]]
+    host: ClassVar[str] = ""
+    """The address that ``self.http`` asks; empty for vendors with a client of their own."""
     plans: ClassVar[bool] = True
     """It finds out by itself what is missing (``Request.stored``)."""
 
@@ -101,6 +103,7 @@ class Vendor(ABC):
         self.fetch_settings = fetch
         self.keys = keys
         self.fetcher = fetcher or Fetcher(self.limits, fetch)
+        self.http = Http(self.base_url(self.host), self.fetcher.limits.timeout)
         self.symbols: tuple[str, ...] = ()
         if any(self.wants(what) for what in BY_SYMBOL):
             self.symbols = universe.symbols(settings, self.name)
@@ -194,10 +197,8 @@ class Vendor(ABC):
             self.close()
 
     def close(self) -> None:
-        """Let go of what ``fetch`` opened: the connections of ``self.http``, where there is one."""
-        http = getattr(self, "http", None)
-        if isinstance(http, Http):
-            http.close()
+        """Let go of the connections that ``fetch`` opened."""
+        self.http.close()
 
     def _fetch(self, request: Request) -> RawFrames:
         log = Log()
