@@ -73,6 +73,13 @@ def test_a_bad_parameter_is_422_and_named(client: Client, query: str, where: str
     assert [e["where"] for e in body["errors"]] == [where]
 
 
+def test_a_parameter_that_is_not_there_is_refused(client: Client) -> None:
+    body = problem(client.get("/v1/data/prices?symbols=AMD"), 422)
+    assert "no parameter 'symbols' here. Did you mean symbol?" in body["detail"]
+    assert problem(client.get("/v1/catalog?nonsense=1"), 422)["close_matches"] == []
+    assert client.get("/v1/data/prices?symbol=AMD").status_code == 200
+
+
 @pytest.mark.parametrize("cursor", ["nonsense", "W10", "WzEsMiwzXQ", "é"])
 def test_a_forged_cursor_is_422(client: Client, cursor: str) -> None:
     body = problem(client.get("/v1/factors/demo_up", params={"cursor": cursor}), 422)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from wealthos_pipeline.api import problems
+from wealthos_pipeline.api import parameters, problems
 from wealthos_pipeline.api.middleware import LoopbackOnly, SecurityHeaders
 from wealthos_pipeline.api.models import Problem
 from wealthos_pipeline.api.routes import catalog, data, factors, health, portfolio, reports
@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.store = store
     app.state.settings = settings
     for part in (health, catalog, data, factors, portfolio, reports):
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(parameters.known)])
     problems.install(app)
     _describe_problems(app)
     app.add_middleware(LoopbackOnly)
