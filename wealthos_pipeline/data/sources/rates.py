@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -37,6 +38,8 @@ _TENOR = re.compile(
     r"^(?:bc_|ust_)?(\d+(?:\.\d+)?)[ _]*(m|mo|mos|month|months|y|yr|yrs|year|years)$"
 )
 _FRED = re.compile(r"^dgs(\d+)(mo)?$")
+
+Meaning = TypeVar("Meaning")
 
 
 def tenor(name: str) -> str | None:
@@ -142,7 +145,11 @@ def _read_all(
     )
 
 
-def _read_pairs(path: Path, faults: list[str]) -> pl.DataFrame | None:
+def _opened(
+    path: Path, meaning: Callable[[str], Meaning | None], sort: str, faults: list[str]
+) -> tuple[tabular.Table, pl.Series, dict[str, Meaning]] | None:
+    """The table in a file, its dates, and its columns that have a ``meaning``; None, with the faults,
+    where it has no dates or no such column. sort: what such a column is, in words."""
     try:
         table = tabular.read(path)
     except SourceError as error:
@@ -151,21 +158,26 @@ def _read_pairs(path: Path, faults: list[str]) -> pl.DataFrame | None:
     columns, problems = tabular.match(
         table.frame.columns, {"date": ("day", "observation_date", "time_period")}
     )
-    pairs = {c: p for c in table.frame.columns if (p := pair(c)) is not None}
+    found = {c: m for c in table.frame.columns if (m := meaning(c)) is not None}
     if "date" not in columns:
         problems.append("no date column")
-    if not pairs:
-        problems.append(
-            f"no column that is a pair of currencies such as 'GBPUSD'; it has: "
-            f"{', '.join(table.frame.columns)}"
-        )
-    names = [name for name, _ in pairs.values()]
-    problems += [f"two columns mean {n}" for n in sorted({n for n in names if names.count(n) > 1})]
+    if not found:
+        problems.append(f"no {sort}; it has: {', '.join(table.frame.columns)}")
     if problems:
         faults += [f"{path.name}: {p}" for p in problems]
         return None
     day, fault = tabular.dates(table.frame[columns["date"]], table.first)
-    problems += [fault] if fault else []
+    faults += [f"{path.name}: {fault}"] if fault else []
+    return table, day, found
+
+
+def _read_pairs(path: Path, faults: list[str]) -> pl.DataFrame | None:
+    opened = _opened(path, pair, "column that is a pair of currencies such as 'GBPUSD'", faults)
+    if opened is None:
+        return None
+    table, day, pairs = opened
+    names = [name for name, _ in pairs.values()]
+    problems = [f"two columns mean {n}" for n in sorted({n for n in names if names.count(n) > 1})]
     out = [day.alias("date")]
     for column, (name, inverse) in pairs.items():
         values, fault = tabular.numbers(table.frame[column], table.first)
@@ -191,26 +203,11 @@ def _long(wide: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read_one(path: Path, faults: list[str]) -> pl.DataFrame | None:
-    try:
-        table = tabular.read(path)
-    except SourceError as error:
-        faults.append(str(error))
+    opened = _opened(path, tenor, "tenor column such as '10 Yr'", faults)
+    if opened is None:
         return None
-    columns, problems = tabular.match(
-        table.frame.columns, {"date": ("day", "observation_date", "time_period")}
-    )
-    tenors = {c: t for c in table.frame.columns if (t := tenor(c)) is not None}
-    if "date" not in columns:
-        problems.append("no date column")
-    if not tenors:
-        problems.append(
-            f"no tenor column such as '10 Yr'; it has: {', '.join(table.frame.columns)}"
-        )
-    if problems:
-        faults += [f"{path.name}: {p}" for p in problems]
-        return None
-    day, fault = tabular.dates(table.frame[columns["date"]], table.first)
-    problems += [fault] if fault else []
+    table, day, tenors = opened
+    problems = []
     out = [day.alias("date")]
     for column, name in tenors.items():
         values, fault = tabular.numbers(table.frame[column], table.first)
