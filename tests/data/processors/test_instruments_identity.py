@@ -120,6 +120,7 @@ def test_every_fault_of_the_overrides_is_named(tmp_path):
     path.write_text(
         "symbol,instrument_id,valid_from,valid_to,asset_class\n"
         "A,XNYS:A,2020-01-01,2021-01-01,equity\nA,XNYS:B,2020-06-01,,stock\n,XNYS:C,01/02/2020,,\n"
+        "D,XNYS:D,2020-06-01,2020-01-01,equity\n"
     )
     with pytest.raises(ConfigError) as caught:
         instruments.read_overrides(path)
@@ -128,6 +129,7 @@ def test_every_fault_of_the_overrides_is_named(tmp_path):
     assert "'01/02/2020' is not YYYY-MM-DD" in text
     assert "'stock' is not one of" in text
     assert "'A': two rows hold on the same day" in text
+    assert "row 5: valid_to 2020-01-01 is before valid_from 2020-06-01" in text
     assert instruments.read_overrides(tmp_path / "none.csv").height == 0
 
 

@@ -333,7 +333,7 @@ def read_overrides(path: Path) -> pl.DataFrame:
     """``data/inputs/instruments.csv``, or an empty frame where there is none.
 
     ConfigError lists every fault: missing or unknown columns, unreadable dates, unknown asset
-    classes, intervals of one symbol that overlap.
+    classes, inverted intervals, intervals of one symbol that overlap.
     """
     if not path.is_file():
         return pl.DataFrame(schema=OVERRIDES)
@@ -371,6 +371,11 @@ def read_overrides(path: Path) -> pl.DataFrame:
         f"row {i + 2}: asset_class {v!r} is not one of {', '.join(_CLASSES)}"
         for i, v in enumerate(out["asset_class"])
         if v is not None and v not in _CLASSES
+    ]
+    inverted = out.select((pl.col("valid_to") < pl.col("valid_from")).fill_null(value=False))
+    faults += [
+        f"row {i + 2}: valid_to {out['valid_to'][i]} is before valid_from {out['valid_from'][i]}"
+        for i in inverted.to_series().arg_true().to_list()
     ]
     ordered = out.sort("symbol", "valid_from", nulls_last=False)
     before = pl.col("valid_to").fill_null(date.max).shift(1).over("symbol")
