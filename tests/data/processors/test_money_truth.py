@@ -20,6 +20,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors import chain, instruments, prices, raw, spikes, units
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.flags import Flag
+from wealthos_pipeline.utils.config import CleaningSettings
 
 PRICES = contract("raw.prices")
 CALENDAR = TradingCalendar("XNYS", 30)
@@ -123,14 +124,17 @@ def continued(rows: pl.DataFrame, whole: pl.DataFrame, cut: int) -> pl.DataFrame
     return cleaned(recent, previous=chain.last_rows(whole, day), start=day).prices
 
 
-def check(out: pl.DataFrame, share: Share, *, but: tuple[int, ...] = ()) -> None:
-    """Everything but the sessions ``but``, and the index on all days before and after them."""
+def check(
+    out: pl.DataFrame, share: Share, *, but: tuple[int, ...] = (), index: float = 1e-9
+) -> None:
+    """Everything but the sessions ``but``; ``index``: how near the index must be."""
     keep = [i for i in range(out.height) if i not in but]
     ratios, paid = (
         [d.get(i, e) for i in keep] for d, e in ((share.splits, 1.0), (share.dividends, 0.0))
     )
     near = {"rtol": 1e-9, "atol": 1e-12}
-    np.testing.assert_allclose(out["tr_index"].gather(keep), np.array(share.truth())[keep], **near)
+    truth = np.array(share.truth())[keep]
+    np.testing.assert_allclose(out["tr_index"].gather(keep), truth, rtol=index)
     np.testing.assert_allclose(out["close"].gather(keep), share.close[keep], **near)
     np.testing.assert_allclose(out["volume"].gather(keep), share.volume[keep], **near)
     np.testing.assert_allclose(out["split_ratio"].gather(keep), ratios, **near)
@@ -274,4 +278,49 @@ def test_a_growth_to_the_hundredfold_is_never_taken_for_real() -> None:
     out = cleaned(stored(share, EVERY_DAY)).prices
     assert out["tr_index"][70] / out["tr_index"][59] == pytest.approx(
         share.close[70] / share.close[59] / 100
+    )
+
+
+# --- a special dividend on the wrong day ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fetches", [(N - 1,), EVERY_DAY])
+@pytest.mark.parametrize("currency", ["USD", "GBp"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("listed", [56, 58, 59, 61, 62, 64])
+def test_a_special_dividend_on_the_wrong_day_is_no_loss(kind, currency, listed, fetches) -> None:
+    share = Share(kind, currency, splits={40: 4.0, 90: 2.0}, dividends={60: 3.0})
+    share.listed_dividends = {listed: 3.0}
+    rows = stored(share, fetches)
+    out = cleaned(rows)
+    late = listed > 60
+    # listed late: the fall is a loss until then; listed early: it is paid where the price falls
+    between = tuple(range(min(listed, 60), max(listed, 60) + 1))
+    if late or currency == "GBp":  # reinvested days later; a hundredth of it days earlier
+        check(out.prices, share, but=between, index=0.02)
+    else:
+        check(out.prices, share)
+    rules = out.adjustments.filter(pl.col("rule") == "misdated_dividend")
+    assert rules["date"].to_list() == [DAYS[listed if late else 60]]
+    assert rules["after"][0] == pytest.approx(3.0 if late or currency == "USD" else 2.97)
+    for cut in (57, 60, 61, 63, 65):
+        assert continued(rows, out.prices, cut).equals(
+            out.prices.filter(pl.col("date") >= DAYS[cut])
+        )
+
+
+def test_a_dividend_that_no_fall_is_near_stays_dropped_and_the_rule_can_be_switched_off() -> None:
+    phantom = Share(dividends={})
+    phantom.listed_dividends = {60: 6.0}
+    rows = stored(phantom, EVERY_DAY)
+    check(cleaned(rows).prices, phantom)
+    real = Share(dividends={60: 6.0})
+    real.listed_dividends = {59: 6.0}
+    out = cleaned(stored(real, EVERY_DAY), cleaning=CleaningSettings(off=("misdated_dividend",)))
+    assert out.adjustments["rule"].to_list() == ["phantom_dividend"]
+    assert out.prices["tr_index"][60] / out.prices["tr_index"][59] < 0.9
+    both = CleaningSettings(off=("misdated_dividend", "phantom_dividend"))
+    paid = cleaned(stored(real, EVERY_DAY), cleaning=both).prices
+    assert paid["tr_index"][60] / paid["tr_index"][58] == pytest.approx(
+        (real.close[59] + 6.0) / real.close[58] * real.close[60] / real.close[59]
     )

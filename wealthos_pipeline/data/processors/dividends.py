@@ -19,6 +19,11 @@ fewer than five), ``told`` the yield that the vendor's own adjusted closes conta
 - the adjusted closes contain nothing, and the price misses the fall by four times the noise:
   ``phantom_dividend``.
 
+A dividend of more than 4 % and six times the noise may be listed on the wrong day (``misdated_dividend``).
+Where the price fell by it on one of the four bars before, which paid nothing, it is paid on the listed
+day: the loss of the fall is made good then. Where the price falls by it on one of the four bars after,
+which list nothing, it is paid there.
+
 What is left is paid. Small genuine dividends are common (a company that pays a third of its profit),
 so nothing is taken for wrong because it is small, save where hundredths are about.
 
@@ -88,7 +93,8 @@ def verdict(case: Case) -> tuple[float, str]:
 
 
 def judged(bars: pl.DataFrame) -> pl.DataFrame:
-    """``bars`` with ``_paid`` (factor of the dividend), ``_paid_rule`` and ``_paid_why``.
+    """``bars`` with ``_paid`` (factor of the dividend), ``_paid_rule``, ``_paid_why``, and ``_paid_from``:
+    the row whose dividend, as far as it was not paid there, is paid here; null on nearly all.
 
     bars: ``corporate_actions.returns``, sorted by instrument and date, with the bars of ``DAYS`` before
     those that matter.
@@ -107,11 +113,13 @@ def judged(bars: pl.DataFrame) -> pl.DataFrame:
         (1.0 - told).alias("told"),
         pl.col("num_dividend").alias("amount"),
         pl.col("_minor").alias("minor"),
+        pl.col("_ratio").alias("split"),
         EVENTS,
     )  # fmt: skip
     paying = view.filter(pl.col(EVENTS) & (pl.col("amount") > 0) & pl.col("size").is_finite())
     doubtful = paying.filter(_doubtful()).collect()
     scale, rules, why = np.ones(bars.height), {}, {}
+    moved: dict[int, int] = {}
     if doubtful.height:
         near = view.filter(pl.col("name").is_in(doubtful["name"].unique().to_list())).collect()
         coded = near.with_columns(pl.col("name").rle_id()).cast(pl.Float64)
@@ -119,9 +127,58 @@ def judged(bars: pl.DataFrame) -> pl.DataFrame:
         for at in np.flatnonzero(near["_row"].is_in(doubtful["_row"].implode()).to_numpy()):
             case, row = _case(array, int(at)), int(near["_row"][int(at)])
             scale[row], rule = verdict(case)
+            if scale[row] < 1.0 and rule != "duplicated_dividend" and _special(case):
+                if _fell_before(array, int(at), case):
+                    scale[row], rule = 1.0, "misdated_dividend"
+                elif (later := _falls_after(array, int(at), case)) is not None:
+                    here = int(near["_row"][later])
+                    moved[here], rules[here] = row, "misdated_dividend"
+                    why[here] = f"listed on {near['day'][int(at)]}: {_words(case)}"
             if rule:
                 rules[row], why[row] = rule, _words(case)
-    return _with(bars, scale, rules, why)
+    return _with(bars, scale, rules, why).with_columns(
+        pl.Series("_paid_from", [moved.get(i) for i in range(bars.height)], dtype=pl.UInt32)
+        if moved
+        else pl.lit(None, dtype=pl.UInt32).alias("_paid_from")
+    )
+
+
+def _special(case: Case) -> bool:
+    return case.yield_ > LARGE and case.yield_ >= 6 * case.noise
+
+
+def _matches(fall: float, move: float, yield_: float, noise: float) -> bool:
+    """Whether a fall at the open that stood at the close is that of a dividend."""
+    near = abs(fall - yield_) <= max(4 * noise, 0.2 * yield_)
+    return bool(near and fall >= yield_ / 2 and 1.0 - np.exp(move) >= yield_ / 2)
+
+
+def _fell_before(a: dict[str, Floats], at: int, case: Case) -> bool:
+    """Whether the price fell by the dividend on a bar just before that paid nothing."""
+    since = 0.0
+    for k in range(at - 1, max(at - REPEAT_BARS, 0) - 1, -1):
+        if a["name"][k] != a["name"][at] or a["day"][at] - a["day"][k] > REPEAT_DAYS:
+            return False
+        since += a["move"][k]  # from the close before that bar to the close before the ex-day
+        yield_ = case.yield_ * float(np.exp(since))
+        if not a["amount"][k] and _matches(a["fall"][k], a["move"][k], yield_, case.noise):
+            return True
+    return False
+
+
+def _falls_after(a: dict[str, Floats], at: int, case: Case) -> int | None:
+    """The bar just after that lists nothing and on which the price falls by the dividend."""
+    since = a["move"][at]
+    for k in range(at + 1, min(at + REPEAT_BARS, len(a["day"]) - 1) + 1):
+        if a["name"][k] != a["name"][at] or a["day"][k] - a["day"][at] > REPEAT_DAYS:
+            return None
+        yield_ = case.yield_ / float(np.exp(since))
+        if a["split"][k] != 1.0:
+            return None
+        if not a["amount"][k] and _matches(a["fall"][k], a["move"][k], yield_, case.noise):
+            return k
+        since += a["move"][k]
+    return None
 
 
 def _words(case: Case) -> str:

@@ -36,12 +36,16 @@ def prepared(
     """``rows`` (``raw.prices`` with ``instrument_id, known_at``) ready for the row rules.
 
     base: currency of ``clean.prices``; None: every bar keeps its own. series: ``raw.series`` with the
-    rates. Where there are events or other currencies, ``_minor, _money`` and ``RATE`` are added (its
+    rates. Adjusted closes beside events that are not above 0 become null. Where there are events or other currencies, ``_minor, _money`` and ``RATE`` are added (its
     null means ``no_fx``); otherwise nothing is.
     """
     codes = set(rows["currency"].unique()) | set(instruments["currency"].unique())
     split, listed = pl.col("split_ratio").is_not_null(), pl.col("basis_vintage").is_not_null()
-    events = rows.select((split & (listed | pl.col("dividend").is_not_null())).any()).item()
+    told = split & (listed | pl.col("dividend").is_not_null())
+    events = rows.select(told.any()).item()
+    if events:  # beside events an adjusted close is a check: one that is no price is no reason to drop a bar
+        sound = (pl.col("adj_close") > 0) & pl.col("adj_close").is_finite()
+        rows = rows.with_columns(pl.when(~told | sound).then("adj_close").alias("adj_close"))
     home = codes <= {base, None} if base is not None else codes.isdisjoint(units.MINOR)
     if home and not events:
         return rows
@@ -73,7 +77,21 @@ def judged(bars: pl.DataFrame, off: frozenset[str]) -> pl.DataFrame:
         pl.when(stays).then(1.0).otherwise("_paid").alias("_paid"),
         pl.when(stays).then(pl.lit("")).otherwise("_paid_rule").alias("_paid_rule"),
     )
+    # what another day's dividend left unpaid there, in traded prices
+    left = pl.col("num_dividend") * pl.col(f"num_{FACTOR}") * (1.0 - pl.col("_paid"))
+    moves = pl.col("_paid_from").is_not_null() & pl.lit("misdated_dividend" not in off)
+    bars = bars.with_columns(
+        pl.when(moves)
+        .then(left.gather(pl.col("_paid_from").fill_null(0)))
+        .otherwise(0.0)
+        .alias("_moved")
+    )
+    idle = pl.col("_paid_from").is_not_null() & (pl.col("_moved") == 0)
+    bars = bars.with_columns(
+        pl.when(idle).then(pl.lit("")).otherwise("_paid_rule").alias("_paid_rule")
+    )
     cash = pl.col("num_dividend").fill_null(0.0) * pl.col("_paid")
+    cash = cash + pl.col("_moved") / pl.col(f"num_{FACTOR}")
     bars = dividends.differs(bars.with_columns(cash.alias("_cash")))
     none = pl.lit(None, dtype=pl.Float64)
     return bars.with_columns(
@@ -141,8 +159,8 @@ def grown(
         split.alias("split_ratio"),
         *(final(n).alias(n) for n in _PRICES),
         (pl.col("volume") / pl.col(FACTOR)).alias("volume"),
-        (pl.col("dividend") * pl.col("_paid") * pl.col(FACTOR) * (pl.col("_unit") / pl.col("_step"))
-         * pl.col(RATE)).alias("dividend"),
+        ((pl.col("dividend") * pl.col("_paid") * pl.col(FACTOR) + pl.col("_moved"))
+         * (pl.col("_unit") / pl.col("_step")) * pl.col(RATE)).alias("dividend"),
         *([(pl.col("_usual") * pl.col("_unit") * pl.col(RATE)).alias("_usual")] if usual else []),
         pl.when(away.fill_null(value=False)).then("_money").alias("local_currency"),
         pl.when(away.fill_null(value=False)).then(RATE).alias("fx_rate"),
@@ -185,7 +203,8 @@ def logged(bars: pl.DataFrame) -> pl.DataFrame:
                         pl.col("_price").round(4), pl.lit(units.STAYS))),
         _rows(bars, pl.col("_paid_rule") != "", pl.col("_paid_rule"), "dividend",
               pl.col("num_dividend") * pl.col(FACTOR),
-              pl.col("num_dividend") * pl.col("_paid") * pl.col(FACTOR), pl.col("_paid_why")),
+              pl.col("num_dividend") * pl.col("_paid") * pl.col(FACTOR) + pl.col("_moved"),
+              pl.col("_paid_why")),
         _rows(bars, fit.is_not_null(),
               pl.when(ratio == 1.0).then(pl.lit("split_without_event"))
               .otherwise(pl.lit("split_not_in_prices")),

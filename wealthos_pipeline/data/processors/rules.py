@@ -208,6 +208,12 @@ _ALL = (
         "(flag DIVIDEND_REPAIRED)",
     ),
     Rule(
+        "misdated_dividend", "repair", "Dividend listed on the wrong day",
+        "the price did not fall for a large dividend on its day, but fell by it on one of the four bars "
+        "before or after, which list none: it is paid on the listed day if the fall was before, else on "
+        "the day of the fall (flag DIVIDEND_REPAIRED)",
+    ),
+    Rule(
         "duplicated_dividend", "repair", "Dividend listed twice",
         "the same amount went ex at most four sessions before, and the price did not fall again; the "
         "second one is dropped (flag DIVIDEND_REPAIRED)",
