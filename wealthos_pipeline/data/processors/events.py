@@ -36,8 +36,9 @@ def prepared(
     """``rows`` (``raw.prices`` with ``instrument_id, known_at``) ready for the row rules.
 
     base: currency of ``clean.prices``; None: every bar keeps its own. series: ``raw.series`` with the
-    rates. Adjusted closes beside events that are not above 0 become null. Where there are events or other currencies, ``_minor, _money`` and ``RATE`` are added (its
-    null means ``no_fx``); otherwise nothing is.
+    rates. Where there are events or other currencies, ``_minor, _money`` and ``RATE`` are added (its
+    null means ``no_fx``); otherwise nothing is. Adjusted closes beside events that are not above 0
+    become null.
     """
     codes = set(rows["currency"].unique()) | set(instruments["currency"].unique())
     split, listed = pl.col("split_ratio").is_not_null(), pl.col("basis_vintage").is_not_null()
