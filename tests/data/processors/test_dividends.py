@@ -145,6 +145,15 @@ def case(**more: float | bool) -> Case:
         (case(yield_=0.00013, drop=-0.002), (1.0, "")),  # small, where nothing is quoted in cents
         (case(yield_=0.00025, drop=0.02, hundredths=True), (100.0, "bad_dividend_unit")),
         (case(yield_=0.0008, drop=-0.01, noise=0.012, hundredths=True), (1.0, "")),  # 8 %? no fall
+        (case(yield_=0.0005, drop=-0.013, noise=0.022, hundredths=True), (1.0, "")),  # 5 %? it rose
+        (
+            case(yield_=0.0005, drop=0.04, noise=0.022, hundredths=True),
+            (100.0, "bad_dividend_unit"),
+        ),
+        (
+            case(yield_=0.0001, drop=-0.01, noise=0.015, hundredths=True),
+            (100.0, "bad_dividend_unit"),
+        ),
         (case(yield_=0.004, drop=0.0, hundredths=True), (1.0, "")),
         (case(yield_=0.5, drop=0.4, told=0.005), (0.01, "bad_dividend_unit")),
         (case(yield_=0.07, drop=0.099, told=0.0, noise=0.008), (1.0, "")),  # adjustment missing

@@ -54,6 +54,8 @@ REPEAT_BARS = 4
 LARGE = 0.04
 SMALL = 0.001
 ORDINARY = 0.25
+PRIOR = 20.0
+"""Slips of the unit for one genuine dividend of less than ``SMALL`` where quoted in hundredths."""
 DIFFERS = 5e-5
 """Relative difference of two growths that is not rounding."""
 
@@ -85,11 +87,18 @@ def verdict(case: Case) -> tuple[float, str]:
                 return scale, "bad_dividend_unit"
     if y > LARGE and not fell and missed >= 6:
         return (0.01, "bad_dividend_unit") if case.hundredths else (0.0, "phantom_dividend")
-    if case.hundredths and y < SMALL and 100 * y <= ORDINARY and (100 * y - drop) / noise < 4:
+    if case.hundredths and y < SMALL and 100 * y <= ORDINARY and _hundredfold(case):
         return 100.0, "bad_dividend_unit"
     if np.isfinite(case.told) and abs(case.told) <= 0.02 * y and missed >= 4:
         return 0.0, "phantom_dividend"
     return 1.0, ""
+
+
+def _hundredfold(case: Case) -> bool:
+    """Whether the fall leaves it likelier that the amount is a hundredth of what was paid. A slip of the
+    unit is the usual reason of so small an amount; the fall must speak against it ``PRIOR`` to one."""
+    small, large = case.drop - case.yield_, case.drop - 100 * case.yield_
+    return bool((large**2 - small**2) / (2 * case.noise**2) < np.log(PRIOR))
 
 
 def judged(bars: pl.DataFrame) -> pl.DataFrame:
