@@ -18,6 +18,7 @@ import polars as pl
 from wealthos_pipeline.core.errors import SourceError, UnknownSymbolError
 from wealthos_pipeline.data.sources import alpha_vantage_parse as parse
 from wealthos_pipeline.data.sources.base import (
+    CHOSEN_TODAY,
     FAILURES,
     RESTATED_FUNDAMENTALS,
     Bias,
@@ -95,11 +96,7 @@ class AlphaVantage(Vendor):
             licence="Alpha Vantage's terms of service; the free plan is for personal use",
             provenance="alphavantage.co, over HTTP",
             biases=(
-                Bias(
-                    "survivors",
-                    "Only names that were asked for",
-                    "The list of symbols is today's; names that disappeared before are not in it.",
-                ),
+                CHOSEN_TODAY,
                 Bias(
                     "unknown_events",
                     "The free plan knows no splits and dividends",

@@ -41,6 +41,13 @@ RESTATED_FUNDAMENTALS = Bias(
 )
 """For sources of statements without filing dates."""
 
+CHOSEN_TODAY = Bias(
+    "survivors",
+    "Only names that were asked for",
+    "The list of symbols is today's; names that disappeared before are not in it.",
+)
+"""For sources that are asked symbol by symbol."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:

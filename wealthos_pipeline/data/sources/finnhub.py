@@ -19,7 +19,14 @@ import polars as pl
 
 from wealthos_pipeline.core.errors import AccessError, UnknownSymbolError
 from wealthos_pipeline.data.sources import finnhub_parse as parse
-from wealthos_pipeline.data.sources.base import FAILURES, Bias, RawFrames, Request, SourceInfo
+from wealthos_pipeline.data.sources.base import (
+    CHOSEN_TODAY,
+    FAILURES,
+    Bias,
+    RawFrames,
+    Request,
+    SourceInfo,
+)
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits
 from wealthos_pipeline.data.sources.finnhub_client import FinnhubDoor, need
 from wealthos_pipeline.data.sources.vendor import Vendor
@@ -68,11 +75,7 @@ class Finnhub(Vendor):
             licence="Finnhub's terms of service; the free plan is for personal use",
             provenance="finnhub.io, asked through finnhub-python",
             biases=(
-                Bias(
-                    "survivors",
-                    "Only names that were asked for",
-                    "The list of symbols is today's; names that disappeared before are not in it.",
-                ),
+                CHOSEN_TODAY,
                 Bias(
                     "restated_series",
                     "Ratios by period are as stated today",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import ClassVar, TypeVar
 from zlib import crc32
@@ -27,7 +26,8 @@ from wealthos_pipeline.core.errors import (
 )
 from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.sources import incremental, universe
-from wealthos_pipeline.data.sources.base import FAILURES, RawFrames, Request, SourceInfo, complete
+from wealthos_pipeline.data.sources.base import RawFrames, Request, SourceInfo, complete
+from wealthos_pipeline.data.sources.failures import Log
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits, NotAskedError, StoppedError
 from wealthos_pipeline.data.sources.http import Http
 from wealthos_pipeline.utils.config import FetchSettings, KeySettings, SourceSettings
@@ -42,38 +42,8 @@ GIVES = (*BY_SYMBOL, *WHOLE)
 
 WEEK = 7
 """Days after which profiles and statements are asked again."""
-SHOWN = 3
-"""Reasons that one message names."""
 
 _INSTANT = pl.Datetime("us", "UTC")
-
-
-@dataclass
-class Log:
-    """What a fetch could not give in full, row by row of ``meta.failures``."""
-
-    rows: list[tuple[str, str, str, str | None]] = field(default_factory=list)
-    came: set[str] = field(default_factory=set)
-    """Of what something came."""
-
-    def add(self, symbol: str, reason: str, what: str, kept: str | None = None) -> None:
-        self.rows.append((symbol, reason, what, kept))
-
-    def drop(self, kept: Mapping[str, str]) -> None:
-        """Take back what was promised to stand in a symbol's place."""
-        self.rows = [
-            (s, r, w, None if k is not None and kept.get(s) == k else k) for s, r, w, k in self.rows
-        ]
-
-    def words(self) -> str:
-        """The reasons in short, each once."""
-        said = [row for row in self.rows if row[0] == "*"] or self.rows
-        reasons = list(dict.fromkeys(reason for _, reason, _, _ in said))
-        more = f"; and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
-        return "; ".join(reasons[:SHOWN]) + more
-
-    def frame(self) -> pl.DataFrame:
-        return pl.DataFrame(self.rows, schema=FAILURES, orient="row")
 
 
 class Vendor(ABC):
