@@ -46,8 +46,12 @@ def last_rows(prices: pl.DataFrame, start: date) -> pl.DataFrame:
 def continued(
     bars: pl.DataFrame, previous: pl.DataFrame | None, calendar: TradingCalendar, start: date | None
 ) -> pl.DataFrame:
-    """``bars`` with the state before the first: ``_close, _split, _tr, _observed_before``, and the
-    slot of the bar before."""
+    """``bars`` with the state before the first: ``_close, _split, _tr, _observed_before`` (null for a
+    name's very first bar), and ``step``, the sessions since the bar before.
+
+    bars: of ``effective``, from ``start`` on. previous: ``last_rows``. ContractError where the bar
+    before ``start`` in the raw rows is not the one that ``previous`` ends with.
+    """
     slots = calendar.frame().select(
         pl.col("date").alias("prev_date"), pl.col("slot").alias("prev_slot")
     )
@@ -101,7 +105,11 @@ def as_stored(rows: pl.DataFrame, previous: pl.DataFrame, start: date) -> pl.Dat
 
 
 def grown(bars: pl.DataFrame) -> pl.DataFrame:
-    """``split_ratio`` as it took effect, and the ``growth`` into each bar."""
+    """``split_ratio`` as it took effect, and the ``growth`` into each bar: a factor, 1 on the first.
+
+    For bars without listed events; ``events.grown`` goes on for the others. ``_long``: the pause
+    before was longer than ``MAX_GAP``.
+    """
     adjusted = pl.col("basis_vintage").is_not_null()
     long = (pl.col("step") > MAX_GAP).fill_null(value=False)
     basis = pl.col("den_close") / pl.col("prev_first_close")
