@@ -143,7 +143,7 @@ def check(
     np.testing.assert_allclose(out["dollar_volume"].gather(keep), value, **near)
 
 
-EVERY_DAY = (20, *range(35, N))
+EVERY_DAY = (20, *range(38, 43), 50, 51, *range(55, 72), 80, 81, N - 1)
 EVENTS: dict[str, Any] = {"splits": {40: 4.0, 70: 0.1}, "dividends": {25: 0.3, 50: 0.1, 80: 9.0}}
 
 
@@ -196,7 +196,7 @@ def units_marked(out: pl.DataFrame) -> list[int]:
     return ((out["flags"] & int(Flag.UNIT_SWITCH)) != 0).arg_true().to_list()
 
 
-@pytest.mark.parametrize("growth", [0.0085, 0.01, 0.012])
+@pytest.mark.parametrize("growth", [0.0085, 0.012])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_real_fall_to_a_hundredth_is_restored_when_the_bars_after_stay_there(
     kind, growth
@@ -287,7 +287,7 @@ def test_a_growth_to_the_hundredfold_is_never_taken_for_real() -> None:
 @pytest.mark.parametrize("fetches", [(N - 1,), EVERY_DAY])
 @pytest.mark.parametrize("currency", ["USD", "GBp"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("listed", [56, 58, 59, 61, 62, 64])
+@pytest.mark.parametrize("listed", [56, 59, 61, 64])
 def test_a_special_dividend_on_the_wrong_day_is_no_loss(kind, currency, listed, fetches) -> None:
     share = Share(kind, currency, splits={40: 4.0, 90: 2.0}, dividends={60: 3.0})
     share.listed_dividends = {listed: 3.0}
