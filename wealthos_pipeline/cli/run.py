@@ -24,7 +24,7 @@ def run(
     ] = None,
     sectors: Annotated[Path | None, typer.Option("--sectors", help="CSV: symbol, sector.")] = None,
     membership: Annotated[
-        Path | None, typer.Option("--membership", help="CSV: ticker, start, end.")
+        Path | None, typer.Option("--membership", help="CSV: ticker, start, end (first day out).")
     ] = None,
     rates: Annotated[
         Path | None, typer.Option("--rates", help="CSV or folder: date, one column a tenor.")

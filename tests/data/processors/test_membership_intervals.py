@@ -66,8 +66,11 @@ def test_a_file_is_refused_with_every_fault(tmp_path):
         files._read_members(path)
     text = str(caught.value)
     assert "the end is before the start: row 3: B 2010-05-03" in text
-    assert "overlap: row 2: A 2010-01-04 to 2010-06-30, and row 4: A 2010-06-01 to now" in text
-    assert "row 5: BRK.B 2010-01-04 to now, and row 6: BRK-B 2012-01-03" in text
+    assert (
+        "overlap: row 2: A 2010-01-04 through 2010-06-30, and row 4: A 2010-06-01 through now"
+        in text
+    )
+    assert "row 5: BRK.B 2010-01-04 through now, and row 6: BRK-B 2012-01-03" in text
     assert text.count("\n  - ") == 3, "C leaves and comes back on one day: no fault"
 
 

@@ -292,3 +292,16 @@ def test_the_real_large_panel(shared_data, calendar):
         == 13
     )
     assert curve.filter(pl.col("value") == 0.0).height == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "last"), [("end", date(2024, 2, 4)), ("removed", date(2024, 2, 4)), ("valid_to", date(2024, 2, 5))]
+)  # fmt: skip
+def test_the_end_of_a_membership_is_the_first_day_out_and_valid_to_the_last_in(
+    tmp_path, name: str, last: date
+) -> None:
+    from wealthos_pipeline.data.sources.files import _read_members
+
+    file = tmp_path / "members.csv"
+    file.write_text(f"ticker,start,{name}\nA,2024-01-02,2024-02-05\nB,2024-01-02,\n")
+    assert _read_members(file)["end"].to_list() == [last, None]

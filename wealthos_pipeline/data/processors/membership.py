@@ -68,7 +68,7 @@ def faults(symbol: pl.Series, start: pl.Series, end: pl.Series, first: int) -> l
     """
     rows = pl.DataFrame({"symbol": symbol, "start": start, "end": end}).with_row_index("row", first)
     known = rows.drop_nulls(["symbol", "start"])
-    words = pl.format("row {}: {} {} to {}", "row", "symbol", "start",
+    words = pl.format("row {}: {} {} through {}", "row", "symbol", "start",
                       pl.col("end").cast(pl.String).fill_null("now"))  # fmt: skip
     out = []
     gap = (pl.col("start") - pl.col("end")).dt.total_days()

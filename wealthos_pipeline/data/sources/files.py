@@ -42,6 +42,8 @@ _MEMBERS = {
     "start": ("start_date", "from", "added", "date_added", "valid_from"),
     "end": ("end_date", "to", "removed", "date_removed", "valid_to"),
 }
+LAST_DAY = "valid_to"
+"""The name of a column of ends that are the last day in; under other names it is the first day out."""
 
 
 class FilesSource:
@@ -202,7 +204,11 @@ def _read_sectors(path: Path) -> pl.DataFrame:
 
 
 def _read_members(path: Path) -> pl.DataFrame:
-    """``symbol, start, end``: the file's end is the day a removal takes effect, the first day out."""
+    """``symbol, start, end``, the end as the last day in.
+
+    The file's end is the day a removal takes effect, the first day out; called ``valid_to``, as in
+    ``clean.membership``, it is the last day in.
+    """
     columns, frame, first = _beside(path, _MEMBERS, ("symbol", "start"))
     start, fault = tabular.dates(frame[columns["start"]], first)
     faults = [fault] if fault else []
@@ -210,19 +216,20 @@ def _read_members(path: Path) -> pl.DataFrame:
     if "end" in columns:
         end, fault = tabular.dates(frame[columns["end"]], first)
         faults += [fault] if fault else []
+        if tabular.plain(columns["end"]) != LAST_DAY:
+            end = end.dt.offset_by("-1d")
     symbol = frame[columns["symbol"]].cast(pl.String).str.strip_chars()
     if not faults:
         empty = symbol.is_null() | (symbol == "") | start.is_null()
         if empty.any():
-            faults.append(f"symbol or start is empty in {empty.sum()} rows")
-        faults += membership.faults(symbol, start, end.dt.offset_by("-1d"), first)
+            where = ", ".join(str(i + first) for i in empty.arg_true().head(tabular.SHOWN))
+            faults.append(f"symbol or start is empty in {empty.sum()} rows (row {where} …)")
+        faults += membership.faults(symbol, start, end, first)
     if faults:
         raise SourceError(
             f"{path.name} cannot be used as membership:\n" + "\n".join(f"  - {f}" for f in faults)
         )
-    out = pl.DataFrame({"symbol": symbol, "start": start, "end": end}).with_columns(
-        pl.col("end").dt.offset_by("-1d")
-    )
+    out = pl.DataFrame({"symbol": symbol, "start": start, "end": end})
     # an interval of no day is none
     out = out.filter(pl.col("end").is_null() | (pl.col("end") >= pl.col("start")))
     return out.unique(maintain_order=True).sort("symbol", "start")
