@@ -180,9 +180,12 @@ def prices(work: Work) -> Mapping[str, pl.DataFrame]:
         parts = [part.filter(pl.col("date") >= work.start) for part in parts]
     rejected = pl.concat(parts)
     work.earlier("clean.prices", cleaned.earlier)
-    counts = quarantine.counts(cleaned.prices, rejected, cleaned.adjustments)
+    bars = rejected.filter(pl.col("table") == "raw.prices")
+    counts = quarantine.counts(cleaned.prices, bars, cleaned.adjustments)
     for words, by_rule in counts.items():
         work.note("clean.prices", words, by_rule)
+    tables = rejected["table"].value_counts(sort=False).sort("table")
+    work.note("clean.quarantine", "rows rejected by table", dict(tables.iter_rows()))
     if strangers:
         work.note("clean.prices", "delistings of unknown names", ", ".join(strangers))
     if cleaned.counts:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
+import pytest
 
 from wealthos_pipeline.cli import summary
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.utils.config import load_settings
 
 RUN = "r1"
 
 
 def told(*rows: tuple[str, str, str, str | None, str | None], run: str = RUN) -> list[str]:
     names = ["source", "symbol", "reason", "what", "kept"]
-    failures = pl.DataFrame(rows, schema=names, orient="row").with_columns(run_id=pl.lit(run))
+    failures = pl.DataFrame(
+        rows, schema=dict.fromkeys(names, pl.String), orient="row"
+    ).with_columns(run_id=pl.lit(run))
     tables = {"meta.failures": contract("meta.failures").conform(failures)}
     published: Any = SimpleNamespace(
+        settings=load_settings(),
         manifest=SimpleNamespace(run_id=RUN),
         read=lambda name: tables.get(name, contract(name).empty()),
     )
@@ -52,6 +58,15 @@ def test_many_failures_are_counted() -> None:
     assert said[0] == "yahoo, 30 symbols (S00, S01, S02, …): HTTP 500"
     assert len(said) == summary.FAILURES + 1
     assert said[-1].startswith("5 more things that the sources did not give")
+
+
+def test_a_stated_delisting_of_nobody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "delistings.csv").write_text("symbol,date,terminal_return\nZZZ,2024-03-04,-0.5\n")
+    monkeypatch.setattr("wealthos_pipeline.utils.config.inputs_dir", lambda: tmp_path)
+    (said,) = told(run="r0")
+    assert said.startswith("delistings.csv names what no instrument is called: ZZZ.")
 
 
 def test_failures_of_another_run_are_not_told() -> None:

@@ -148,6 +148,12 @@ def _attention(run: Published) -> list[str]:
     import polars as pl
 
     lines = _failed(run)
+    strangers = _strangers(run)
+    if strangers:
+        lines.append(
+            f"delistings.csv names what no instrument is called: {', '.join(strangers)}. "
+            "Check the symbol and the date"
+        )
     quarantine = run.read("clean.quarantine")
     if quarantine.height:
         lines.append(
@@ -193,6 +199,19 @@ def _failed(run: Published) -> list[str]:
         left = count(len(ordered) - FAILURES, "more thing")
         lines.append(f"{left} that the sources did not give: `wealthos data status`")
     return lines
+
+
+def _strangers(run: Published) -> list[str]:
+    """Names in the list of delistings that no instrument has: what was stated of them is not used."""
+    from wealthos_pipeline.cli.published import calendar
+    from wealthos_pipeline.data.processors import delistings
+    from wealthos_pipeline.utils.config import inputs_dir
+
+    path = inputs_dir() / delistings.FILE
+    if not path.is_file():
+        return []
+    stated = delistings.read(path, calendar(run.settings))
+    return delistings.unmatched(stated, run.read("clean.instruments"))
 
 
 def _latest_live(frame: pl.DataFrame) -> pl.DataFrame:
