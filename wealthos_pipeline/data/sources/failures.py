@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from wealthos_pipeline.data.sources.base import FAILURES
 
 SHOWN = 3
 """Reasons that one message names."""
+
+_COUNTED = re.compile(r"(\d+) of (\d+) (not asked: .*)", re.DOTALL)
 
 
 @dataclass
@@ -32,9 +35,15 @@ class Log:
         ]
 
     def words(self) -> str:
-        """The reasons in short, each once."""
+        """The reasons in short, each once: what was not asked for one reason is added up."""
         said = [row for row in self.rows if row[0] == "*"] or self.rows
         reasons = list(dict.fromkeys(reason for _, reason, _, _ in said))
+        left: dict[str, tuple[int, int]] = {}
+        for counted in filter(None, map(_COUNTED.match, reasons)):
+            few, many = left.get(counted[3], (0, 0))
+            left[counted[3]] = (few + int(counted[1]), many + int(counted[2]))
+        reasons = [r for r in reasons if not _COUNTED.match(r)]
+        reasons = [f"{n} of {all_} {why}" for why, (n, all_) in left.items()] + reasons
         more = f"; and {len(reasons) - SHOWN} more reasons" if len(reasons) > SHOWN else ""
         return "; ".join(reasons[:SHOWN]) + more
 
