@@ -262,6 +262,16 @@ def test_bars_that_go_back_to_their_unit_were_a_slip(kind, places) -> None:
     assert out.earlier.height == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_first_bar_in_the_wrong_unit_is_no_fall(kind) -> None:
+    def spoiled(at: int, row: Row) -> Row:
+        return row if at > 0 else row | {n: row[n] * 100 for n in MONEY[:4]}
+
+    share = Share(kind, spoiled=spoiled)
+    out = cleaned(stored(share, EVERY_DAY)).prices
+    np.testing.assert_allclose(out["tr_index"], share.truth(), rtol=1e-9)
+
+
 def test_a_listing_in_pence_that_is_told_in_pounds_for_good_stays_so() -> None:
     def spoiled(at: int, row: Row) -> Row:
         return row if at < 60 else row | {n: row[n] / 100 for n in MONEY[:4]}

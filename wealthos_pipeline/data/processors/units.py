@@ -104,7 +104,8 @@ def _judged(bars: pl.DataFrame, *, hindsight: bool) -> tuple[pl.Series, pl.Serie
     """``_power`` without the falls that are real, and when later bars told so."""
     group = bars.select(pl.struct("instrument_id", "_episode").rle_id()).to_series().to_numpy()
     power, start = (bars[n].to_numpy().copy() for n in ("_power", "_start"))
-    crowd, minor, slot = _crowd(bars), bars["_minor"].to_numpy(), bars["slot"].to_numpy()
+    crowd, settled_in = _crowd(bars)
+    minor, slot = bars["_minor"].to_numpy(), bars["slot"].to_numpy()
     known = bars.select(pl.max_horizontal("known_at", "restated_at")).to_series()
     settled: list[object] = [None] * bars.height
     marks = np.flatnonzero(power)
@@ -123,27 +124,27 @@ def _judged(bars: pl.DataFrame, *, hindsight: bool) -> tuple[pl.Series, pl.Serie
             )
             if crowd[at]:
                 power[at] = 0
-            elif hindsight and stayed and not minor[at]:
+            elif hindsight and stayed and settled_in[at] and not minor[at]:
                 power[at], settled[at] = 0, known[int(last)]
         total += power[at]
     return pl.Series("_power", power), pl.Series(SETTLED, settled, dtype=_INSTANT)
 
 
-def _crowd(bars: pl.DataFrame) -> NDArray[np.bool_]:
-    """Whether ``CROWD`` times the usual shares were traded, at a hundredth of the price."""
+def _crowd(bars: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether ``CROWD`` times the usual shares were traded, at a hundredth of the price; and whether
+    there are the bars before that say what is usual: else it may be the first ones that slipped."""
     from wealthos_pipeline.data.processors.quality import USUAL, WINDOW
 
     if not set(USUAL) <= set(bars.columns):
-        return np.zeros(bars.height, dtype=np.bool_)
+        return np.zeros(bars.height, dtype=np.bool_), np.zeros(bars.height, dtype=np.bool_)
     usual, since = (pl.col(n) for n in USUAL)
     many = pl.col("close") * pl.col("volume") >= usual * (CROWD / 100.0)
-    return (
-        bars.select(
-            (many & (usual > 0) & (pl.col("slot") - since <= WINDOW)).fill_null(value=False)
-        )
-        .to_series()
-        .to_numpy()
+    there = pl.col("slot") - since <= WINDOW
+    found = bars.select(
+        (many & (usual > 0) & there).fill_null(value=False).alias("crowd"),
+        there.fill_null(value=False).alias("there"),
     )
+    return found["crowd"].to_numpy(), found["there"].to_numpy()
 
 
 def settled(bars: pl.DataFrame) -> pl.DataFrame:
