@@ -20,6 +20,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors import chain, instruments, prices, raw, spikes, units
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.flags import Flag
+from wealthos_pipeline.data.storage.history import restated
 from wealthos_pipeline.utils.config import CleaningSettings
 
 PRICES = contract("raw.prices")
@@ -228,6 +229,28 @@ def test_a_real_fall_to_a_hundredth_is_restored_when_the_bars_after_stay_there(
         assert continued(rows, out.prices, cut).equals(
             out.prices.filter(pl.col("date") >= DAYS[cut])
         )
+
+
+def test_days_one_by_one_store_what_one_go_stores() -> None:
+    share = Share(moves={60: 0.01})
+    rows = stored(share, EVERY_DAY)
+    table, past = contract("clean.prices"), contract("clean.prices_history").empty()
+    now, walked, history = table.empty(), table.empty(), past
+    for at in (*range(58, 67),):
+        out = cleaned(rows.filter(pl.col("fetched_at") <= known(at)), at)
+        walked, changed = restated(
+            table, out.prices, current=now, past=lambda h=history: h, now=known(at),
+            earlier=out.earlier,
+        )  # fmt: skip
+        now, history = walked, history if changed is None else changed
+    whole, told = restated(
+        table, out.prices, current=table.empty(), past=lambda: past, now=known(66),
+        earlier=out.earlier,
+    )  # fmt: skip
+    key = ["instrument_id", "date", "known_from"]
+    assert walked.sort("date").equals(whole.sort("date"))
+    assert told is not None
+    assert history.sort(key).equals(told.sort(key))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -155,7 +155,9 @@ def clean(
         prices,
         row_rules.rejected(bad, raw_prices, calendar),
         quarantine.logged(broken, judged, prices, releases, events.logged(bars)),
-        pl.concat([earlier, spikes.history(seen, found)]),
+        pl.concat([spikes.history(seen, found), earlier]).unique(
+            ["instrument_id", "date"], keep="first", maintain_order=True
+        ),
         events.counts(bars),
     )
     return _closed(out, previous, ends, now, start, off)

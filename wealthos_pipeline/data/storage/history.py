@@ -133,17 +133,23 @@ def _timely(
     contract: TableContract, hindsight: pl.DataFrame | None, current: pl.DataFrame
 ) -> pl.DataFrame:
     """Key and ``_until`` of versions that end when their rule says: the table held no later row of
-    the same series."""
+    the same series, or none that was known when the rule spoke."""
     key = list(contract.key)
     stamp = pl.Datetime("us", "UTC")
     day = contract.date_column
     if hindsight is None or day is None:
         return current.clear().select(*key, pl.lit(None, dtype=stamp).alias("_until"))
     series = [k for k in key if k != day]
-    last = current.group_by(series).agg(pl.col(day).max().alias("_last"))
+    last = current.group_by(series).agg(
+        pl.col(day).max().alias("_last"), pl.col("known_at").max().alias("_known")
+    )
     return (
         hindsight.join(last, on=series, how="left", maintain_order="left")
-        .filter(pl.col("_last").is_null() | (pl.col("_last") <= pl.col(day)))
+        .filter(
+            pl.col("_last").is_null()
+            | (pl.col("_last") <= pl.col(day))
+            | (pl.col("_known") < pl.col("known_to"))
+        )
         .select(*key, pl.col("known_to").alias("_until"))
     )
 
