@@ -150,7 +150,7 @@ def test_a_stale_price_is_a_value_and_no_price_to_trade_at(
         (1.0, Flag.RESTATED, False),
     ],
 )
-def test_a_doubtful_price_is_no_price_to_trade_at(
+def test_a_doubtful_price_of_something_held_holds_everything(
     market: Market, core: Mandate, core_run: Backtest, growth: float, flags: Flag, *, frozen: bool
 ) -> None:
     held = core_run.positions.filter(pl.col("date") == core_run.positions["date"].max())
@@ -167,10 +167,14 @@ def test_a_doubtful_price_is_no_price_to_trade_at(
         ),
     )
     got = propose(market, core, prices=moved, paper=State(core_run.positions, core_run.nav))
-    row = got.targets.filter(pl.col("instrument_id") == name)
-    assert (name not in got.trades["instrument_id"].to_list()) == frozen
-    assert (row["weight"].to_list() == row["weight_before"].to_list()) == frozen
-    assert (name in got.solves["message"][0] and "doubtful" in got.solves["message"][0]) == frozen
+    held_back = got.solves["status"].to_list() == ["held"]
+    assert held_back == frozen
+    assert got.trades.is_empty() == frozen
+    assert (name in got.solves["message"][0] and "in doubt" in got.solves["message"][0]) == frozen
+    fresh = propose(market, core, prices=moved)  # nothing held: it is not bought
+    assert fresh.solves["status"].to_list() == ["optimal"]
+    if frozen:
+        assert name not in fresh.trades["instrument_id"].to_list()
 
 
 def test_nothing_is_traded_on_prices_of_an_earlier_session(market: Market, core: Mandate) -> None:

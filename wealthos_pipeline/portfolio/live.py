@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - ``date`` is an argument's name here
 
@@ -70,6 +71,8 @@ def propose(
     that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date``, or
     with a stale one, is frozen at its last price; one that never had a price makes the decision
     ``held``, with its name.
+    Where the price of something held is in doubt (``Panel.doubtful``), the portfolio's value and risk
+    are too, and the decision is ``held``.
     late: sessions that have closed since ``date`` and whose prices are missing. With any, every price
     is stale, and the decision is ``held``: nothing is traded.
     """
@@ -91,6 +94,10 @@ def propose(
     rows = predictions.filter(
         (pl.col("model") == mandate.model) & (pl.col("kind") == "live") & (pl.col("date") == date)
     )
+    doubtful = []
+    if panel.doubtful is not None and 0 <= row < len(panel.dates):
+        odd = {panel.ids[i] for i in np.flatnonzero(panel.doubtful[row])}
+        doubtful = sorted(odd & {name for name, value in book.values.items() if value})
     z, ic, note = views(mandate, rows, evaluation, calendar, settings, date)
     nav = book.nav
     broken = bool(book.faults) or not nav > 0
@@ -109,6 +116,8 @@ def propose(
     )
     if late:
         made = decision.held(mandate, situation, RUN_KIND, too_late(date, late))
+    elif doubtful:
+        made = decision.held(mandate, situation, RUN_KIND, in_doubt(date, doubtful))
     elif book.faults:
         made = decision.held(mandate, situation, RUN_KIND, " ".join(book.faults))
     else:
@@ -125,6 +134,14 @@ def too_late(day: Date, late: int) -> str:
     return (
         f"The last prices are of {day}, and {late} session{'s have' if late > 1 else ' has'} closed "
         "since: every price is stale, so nothing is proposed until newer ones have come."
+    )
+
+
+def in_doubt(day: Date, names: Sequence[str]) -> str:
+    """Why nothing is proposed where a price of the book may be an error."""
+    return (
+        f"The price of {', '.join(names)} on {day} is in doubt, and with it the value of the portfolio: "
+        "nothing is proposed until the next bar, or the vendor's list of splits, tells."
     )
 
 

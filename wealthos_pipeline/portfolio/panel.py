@@ -15,9 +15,9 @@ from wealthos_pipeline.data.processors.prices import Flag
 
 Floats = NDArray[np.float64]
 
-UNTRADED = Flag.STALE | Flag.TERMINAL | Flag.SPLIT_DOUBT
+UNTRADED = Flag.STALE | Flag.TERMINAL
 """A bar with one of these flags gives a value, and no price at which anything is bought or sold: it is
-old, it is no price, or nobody knows yet whether the shares were split."""
+old, or it is no price."""
 DOUBTFUL = 2.5
 """One-bar growth from which, and below whose inverse, a bar is taken for an error until the next one
 confirms it: so a spike is told only by the bar after it, and this one is not traded at."""
@@ -35,8 +35,9 @@ class Panel:
     tr: total-return index, T × N, NaN where there is no bar.
     close, open: traded prices, T × N, NaN where there is none.
     split: forward-chained split index, T × N; None where it was not given.
-    untraded: the bar is no price at which one could trade (``UNTRADED``, ``DOUBTFUL``), T × N; None
-        where the flags were not given.
+    untraded: the bar is no price at which one could trade (``UNTRADED``, or ``doubtful``), T × N; None
+        where the flags were not given. doubtful: nobody knows yet whether it is right: the next bar
+        will tell (``DOUBTFUL``), or the vendor's list of splits.
     """
 
     ids: tuple[str, ...]
@@ -47,6 +48,7 @@ class Panel:
     open: Floats
     split: Floats | None = None
     untraded: NDArray[np.bool_] | None = None
+    doubtful: NDArray[np.bool_] | None = None
 
     def row(self, slot: int) -> int:
         """Row of a slot; may lie outside [0, T)."""
@@ -97,12 +99,13 @@ def build(
 
     tr = matrix("tr_index")
 
-    def marked() -> NDArray[np.bool_]:
+    def marked(flag: Flag) -> NDArray[np.bool_]:
         out = np.zeros(shape, dtype=np.bool_)
-        flags = rows["flags"].fill_null(0).to_numpy()
-        out[where] = (flags & int(UNTRADED)) != 0
-        large = np.zeros(shape, dtype=np.bool_)
-        large[where] = (flags & int(Flag.EXTREME)) != 0
+        out[where] = (rows["flags"].fill_null(0).to_numpy() & int(flag)) != 0
+        return out
+
+    def in_doubt() -> NDArray[np.bool_]:
+        out, large = marked(Flag.SPLIT_DOUBT), marked(Flag.EXTREME)
         for row, column in zip(*np.nonzero(large), strict=True):
             before = tr[max(0, row - NEAR) : row, column]
             before = before[np.isfinite(before)]
@@ -111,6 +114,7 @@ def build(
         return out
 
     dates = tuple(calendar.date_of(s) for s in range(first, last + 1))
+    doubtful = in_doubt() if "flags" in wanted else None
     return Panel(
         names,
         first,
@@ -119,5 +123,6 @@ def build(
         matrix("close"),
         matrix("open") if "open" in wanted else np.full(shape, np.nan),
         matrix("split_index") if "split_index" in wanted else None,
-        marked() if "flags" in wanted else None,
+        None if doubtful is None else marked(UNTRADED) | doubtful,
+        doubtful,
     )

@@ -51,7 +51,7 @@ class TreasuryVendor(Vendor):
         )
 
     def parts(self, what: str, request: Request) -> Sequence[str]:
-        """The years that are not stored to their end, and the current one."""
+        """The current year, and back from it those that are not stored to their end."""
         last = min(d for d in (request.end, request.now.date()) if d is not None)
         first = FIRST_YEAR if request.start is None else max(FIRST_YEAR, request.start.year)
         stored = self._stored(request, "raw.series").filter(pl.col("series") == "ust_par")
@@ -59,7 +59,7 @@ class TreasuryVendor(Vendor):
         calendar = TradingCalendar("XNYS")
         ends = calendar.lasts(date(first, 1, 1), date(last.year - 1, 12, 31), "year")
         complete = {day.year for day in ends if day in have}
-        return [str(y) for y in range(first, last.year + 1) if y not in complete]
+        return [str(y) for y in range(last.year, first - 1, -1) if y not in complete]
 
     def part(self, what: str, name: str, request: Request) -> pl.DataFrame:
         """One year of ``raw.series``, within the range asked for."""
