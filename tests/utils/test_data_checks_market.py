@@ -312,3 +312,12 @@ def test_the_curve_of_the_treasury_passes(shared_data):
     assert frame.height > 80_000
     assert validation.blocking_failures(checks).height == 0
     assert checks.filter(~pl.col("success"))["unexpected"].sum() < 100, validation.in_words(checks)
+
+
+def test_a_member_of_tomorrow_is_no_fault() -> None:
+    """A list says who joins next year; ``known_at`` says from when on that counts."""
+    to_come = members(("A", date(2030, 1, 2), None, None)).with_columns(
+        known_at=pl.lit(datetime(2030, 1, 2, 14, 30, tzinfo=UTC)).cast(pl.Datetime("us", "UTC"))
+    )
+    checks = validation.validate("clean.membership", to_come, run_id="r", now=NOW)
+    assert validation.blocking_failures(checks).is_empty()

@@ -62,6 +62,10 @@ UNITS: dict[str, tuple[float | None, float | None, bool, Severity]] = {
 SIGNED = {("portfolio.trades", "units"), ("clean.holdings", "units")}
 """Columns whose unit allows negative values: changes and short positions."""
 
+AHEAD = ("clean.membership",)
+"""Tables with rows that are to come: a list says today who joins tomorrow, and ``known_at`` says when
+that counts."""
+
 WORDS: dict[str, tuple[str, ...]] = {
     "asset_class": ("equity", "fixed_income", "cross_asset"),
     "basis": ("assumed", "observed"),
@@ -103,7 +107,7 @@ def rules(contract: TableContract | str) -> list[Rule]:
     if table.layer not in ("meta", "record") and table.column_names:
         if table.date_column == "date":
             out.append(Rule("not_after_now", "date", "error", _days_ahead(key), None, 0))
-        if "known_at" in table.column_names:
+        if "known_at" in table.column_names and table.name not in AHEAD:
             out.append(Rule("not_after_now", "known_at", "error", _known_ahead(key), None, 0))
     return out + list(MARKET.get(table.name, ()))
 
