@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from assets._shared.describe import asset_key
 from assets._shared.resources import Session, SessionResource
-from assets._shared.stage import FRESH, asset_key
+from assets._shared.stage import FRESH
 from wealthos_pipeline.utils.logging import get_logger
 
 if TYPE_CHECKING:

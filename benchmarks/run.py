@@ -29,7 +29,7 @@ SHARED = ROOT.parent / "shared" / "data"
 WEALTHOS = Path(sys.executable).parent / "wealthos"
 LAST = date(2024, 3, 8)
 HISTORIES = {"2,500 sessions": 2500, "4,800 sessions": None}
-PAIRS = 3
+PAIRS = 2
 """Days that are measured on each history."""
 DATA_LAYER = Path(__file__).with_name("data_layer.py")
 FETCHED = "basis_vintage"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets._shared.stage import asset_key
+from assets._shared.describe import asset_key
 from assets.ingest import ingest
 
 RAW = tuple(c.name for c in ingest.contracts)

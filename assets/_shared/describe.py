@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _BARS = "▁▂▃▄▅▆▇█"
 
 
+def asset_key(table: str) -> dg.AssetKey:
+    """``layer.table`` → asset key ``layer/table``."""
+    return dg.AssetKey(table.split("."))
+
+
 def schema(contract: TableContract) -> dg.TableSchema:
     """The contract as Dagster's column schema."""
     return dg.TableSchema(

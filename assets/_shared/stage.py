@@ -18,7 +18,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets._shared.describe import preview, schema, sparkline
+from assets._shared import checks
+from assets._shared.describe import asset_key, preview, schema, sparkline
 from assets._shared.resources import Session, SessionResource
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import CheckError
@@ -37,11 +38,6 @@ CONTEXT = 5
 """Sessions before the first new one that checks of growth and completeness compare with."""
 
 _LOG = get_logger("stage")
-
-
-def asset_key(table: str) -> dg.AssetKey:
-    """``layer.table`` → asset key ``layer/table``."""
-    return dg.AssetKey(table.split("."))
 
 
 @dataclass(frozen=True)
@@ -201,7 +197,7 @@ class Stage:
                     yield from self._idle_checks(session, contract)
                     continue
                 before = work.start and session.calendar.offset(work.start, -1)
-                checks = validation.validate(
+                judged = validation.validate(
                     contract,
                     frames[table],
                     run_id=session.run.run_id,
@@ -210,9 +206,9 @@ class Stage:
                     beside={t: session.lake.read(t) for t in validation.beside(contract)},
                     highest={"members_have_bars": session.settings.checks.members_missing},
                 )
-                session.checks.append(checks)
-                yield from _check_results(contract, checks)
-                blocking = validation.blocking_failures(checks)
+                session.checks.append(judged)
+                yield from checks.results(contract, judged)
+                blocking = validation.blocking_failures(judged)
                 if blocking.height:
                     raise CheckError(
                         f"{table}: {blocking.height} blocking checks failed.\n"
@@ -251,18 +247,8 @@ class Stage:
         self, session: Session, contract: TableContract
     ) -> Iterator[dg.AssetCheckResult]:
         """Checks of a table that got no new rows: what they said last still stands."""
-        from wealthos_pipeline.utils import validation
-
         if contract.name in self.checked:
-            for rule in validation.rules(contract):
-                stands = session.verdicts.get((contract.name, rule.check, rule.column), True)
-                yield dg.AssetCheckResult(
-                    asset_key=asset_key(contract.name),
-                    check_name=_check_name(rule.check, rule.column),
-                    passed=stands,
-                    severity=_severity(rule.severity),
-                    metadata={"rows": 0, "note": "no new rows; this is what it said last"},
-                )
+            yield from checks.idle(contract, session.verdicts)
 
     def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         contracts = {c.name: c for c in self.contracts}
@@ -365,8 +351,6 @@ class Stage:
 
     def asset(self) -> dg.AssetsDefinition:
         """The Dagster definition: one asset a table."""
-        from wealthos_pipeline.utils import validation
-
         doc = (self.compute.__doc__ or "").strip()
         own = {c.name for c in self.contracts}
         deps = [asset_key(t) for t in self.inputs if t not in own]
@@ -387,44 +371,13 @@ class Stage:
                 for c in self.contracts
             ],
             check_specs=[
-                dg.AssetCheckSpec(
-                    _check_name(rule.check, rule.column),
-                    asset=asset_key(c.name),
-                    description=f"{rule.check.replace('_', ' ')} {rule.column}".strip(),
-                    blocking=rule.severity == "error",
-                )
-                for c in self.contracts
-                if c.name in self.checked
-                for rule in validation.rules(c)
+                spec for c in self.contracts if c.name in self.checked for spec in checks.specs(c)
             ],
         )
         def run_stage(session: SessionResource) -> Iterator[Any]:
             yield from self.execute(session.current)
 
         return run_stage
-
-
-def _severity(word: str) -> dg.AssetCheckSeverity:
-    return dg.AssetCheckSeverity.ERROR if word == "error" else dg.AssetCheckSeverity.WARN
-
-
-def _check_name(rule: str, column: str) -> str:
-    return f"{rule}__{column}" if column else rule
-
-
-def _check_results(contract: TableContract, checks: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
-    for row in checks.iter_rows(named=True):
-        yield dg.AssetCheckResult(
-            asset_key=asset_key(contract.name),
-            check_name=_check_name(row["check"], row["column"]),
-            passed=row["success"],
-            severity=_severity(row["severity"]),
-            metadata={
-                "rows": row["rows"],
-                "unexpected": row["unexpected"],
-                "examples": row["examples"] or "",
-            },
-        )
 
 
 def stage(
