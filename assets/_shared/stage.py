@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
@@ -130,6 +130,28 @@ class Work:
         return membership.universe(prices, self.session.lake.read("clean.membership"))
 
 
+class Watch(Protocol):
+    """What a stage's tables are looked at for when they are written; see ``assets._shared.watch``."""
+
+    def specs(self, contract: TableContract) -> Sequence[dg.AssetCheckSpec]: ...
+
+    def idle(self, session: Session, contract: TableContract) -> Iterator[dg.AssetCheckResult]:
+        """Results for a table that got no new rows."""
+        ...
+
+    def results(
+        self, work: Work, contract: TableContract, frame: pl.DataFrame
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Results for the rows just written (dates ≥ ``work.start``)."""
+        ...
+
+    def metadata(
+        self, work: Work, contract: TableContract, frame: pl.DataFrame
+    ) -> Mapping[str, Any]:
+        """What the UI shows of the table, beside what every table shows."""
+        ...
+
+
 Compute = Callable[[Work], Mapping[str, pl.DataFrame]]
 Due = Callable[[Session, date | None], date | None]
 
@@ -155,6 +177,7 @@ class Stage:
     snap: str
     whole: bool
     due: Due | None
+    watch: Watch | None
 
     def execute(self, session: Session) -> Iterator[Any]:
         """Run the stage in ``session``; yields Dagster results."""
@@ -229,6 +252,8 @@ class Stage:
                 continue
             write = self._write(session, contract, frame, work)
             rows += frame.height
+            if self.watch is not None:
+                yield from self.watch.results(work, contract, frame)
             results.append(
                 dg.MaterializeResult(
                     asset_key(contract.name),
@@ -249,6 +274,8 @@ class Stage:
         """Checks of a table that got no new rows: what they said last still stands."""
         if contract.name in self.checked:
             yield from checks.idle(contract, session.verdicts)
+        if self.watch is not None:
+            yield from self.watch.idle(session, contract)
 
     def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         contracts = {c.name: c for c in self.contracts}
@@ -335,6 +362,8 @@ class Stage:
             **self._counts(session, contract.name),
             **work.notes.get(contract.name, {}),
         }
+        if self.watch is not None:
+            body |= self.watch.metadata(work, contract, frame)
         if frame.height:
             body["last rows"] = dg.MetadataValue.md(preview(frame))
         column = self.plots.get(contract.name)
@@ -372,7 +401,8 @@ class Stage:
             ],
             check_specs=[
                 spec for c in self.contracts if c.name in self.checked for spec in checks.specs(c)
-            ],
+            ]
+            + [spec for c in self.contracts if self.watch for spec in self.watch.specs(c)],
         )
         def run_stage(session: SessionResource) -> Iterator[Any]:
             yield from self.execute(session.current)
@@ -396,6 +426,7 @@ def stage(
     snap: str = "",
     whole: bool = False,
     due: Due | None = None,
+    watch: Watch | None = None,
     name: str | None = None,
 ) -> Callable[[Compute], Stage]:
     """Declare a stage.
@@ -408,7 +439,8 @@ def stage(
     compute is moved back to the first session of its month. always: run even if no input changed.
     whole: the tables are small and any row of the inputs can change any of theirs: never in part.
     due: gives, for the first date that differs in an input, the first date of a row that has to be
-    made again for another reason, such as the passing of time.
+    made again for another reason, such as the passing of time. watch: further asset checks and
+    metadata of the tables.
     """
 
     def declare(compute: Compute) -> Stage:
@@ -430,6 +462,7 @@ def stage(
             snap,
             whole,
             due,
+            watch,
         )
 
     return declare

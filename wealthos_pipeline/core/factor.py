@@ -26,7 +26,12 @@ class Factor:
     direction: +1 when a high value is expected to go with a high return, −1 when with a low one.
     lookback: sessions of history needed before the date; derived from ``expression``, required
         with ``function``.
-    basis: ``"adjusted"`` (the forward-adjusted series) or ``"unadjusted"`` (needs traded prices).
+    basis: ``"adjusted"`` (the forward-adjusted series), ``"unadjusted"`` (needs traded prices) or
+        ``"unit"``: a constant of the original formula (``$volume + 1``) makes the value depend on the
+        unit of its input beyond rounding.
+    target: what a factor that is the same for all names is judged by: ``"bond"`` (the 10-year par
+        bond's return) or ``"market"`` (the equal-weighted stocks'); empty for a factor that differs
+        by name, which is judged within the date.
     nan_means: what a missing value says, in words, beyond the warm-up.
     """
 
@@ -43,6 +48,7 @@ class Factor:
     inputs: tuple[str, ...] = ("clean.prices",)
     sets: tuple[str, ...] = ("core",)
     nan_means: str = "fewer observations than the window asks for"
+    target: str = ""
 
     @property
     def table(self) -> str:

@@ -29,6 +29,7 @@ def compute(
     series: pl.DataFrame | None,
     *,
     instruments: pl.DataFrame | None = None,
+    statements: pl.DataFrame | None = None,
     calendar: TradingCalendar,
     start: date | None = None,
     threads: int | None = None,
@@ -39,6 +40,7 @@ def compute(
     prices: ``clean.prices`` of all asset classes, reaching back ``family.lookback`` sessions before
     ``start`` (further does no harm). series: ``clean.series`` likewise. instruments:
     ``clean.instruments``; without it every instrument is an equity listed at its first bar given.
+    statements: ``clean.fundamentals``, every version.
 
     Rows: one where the instrument has a bar on a date ≥ ``start`` (None: all). A factor that reads
     no price of an instrument has the identity ``series:<first series it reads>`` and a row on every
@@ -51,6 +53,7 @@ def compute(
         prices,
         series,
         instruments=instruments,
+        statements=statements,
         calendar=calendar,
         start=start,
         threads=threads,
@@ -64,6 +67,7 @@ def compute_all(
     series: pl.DataFrame | None,
     *,
     instruments: pl.DataFrame | None = None,
+    statements: pl.DataFrame | None = None,
     calendar: TradingCalendar,
     start: date | None = None,
     threads: int | None = None,
@@ -71,7 +75,9 @@ def compute_all(
 ) -> dict[str, pl.DataFrame]:
     """Values of several families by table name; the panel is laid out once. See ``compute``."""
     lookback = max((f.lookback for f in families), default=0)
-    market = _Market(prices, series, instruments, calendar, start, lookback, threads, block_cells)
+    market = _Market(
+        prices, series, instruments, statements, calendar, start, lookback, threads, block_cells
+    )
     return {f.table: f.contract.conform(_family(f, market)) for f in families}
 
 
@@ -110,6 +116,7 @@ class _Market:
         prices: pl.DataFrame,
         series: pl.DataFrame | None,
         instruments: pl.DataFrame | None,
+        statements: pl.DataFrame | None,
         calendar: TradingCalendar,
         start: date | None,
         lookback: int,
@@ -117,6 +124,7 @@ class _Market:
         block_cells: int,
     ) -> None:
         self.prices, self.series, self.instruments = prices, series, instruments
+        self.statements = statements
         self.calendar, self.start, self.lookback = calendar, start, lookback
         self.threads = _default_threads() if threads is None else max(1, threads)
         self.block_cells = block_cells
@@ -127,6 +135,7 @@ class _Market:
         self._panels: dict[AssetClass, Panel] = {}
         self._returns: tuple[int, Vector] | None = None
         self._series: dict[tuple[str, str], Vector] = {}
+        self._leaves: dict[tuple[int, Node], Vector] = {}
         self.first, self.last = self._range()
 
     def _range(self) -> tuple[int, int]:
@@ -187,6 +196,13 @@ class _Market:
                     self.series, *key, self.calendar, self.first, self.last
                 )
         return self._series[key]
+
+    def leaf(self, panel: Panel, node: Node) -> Vector:
+        """A ``Label`` or ``Statement`` for every row of ``panel``."""
+        key = (id(panel), node)
+        if key not in self._leaves:
+            raise FactorError(f"{node.op} {node.params} cannot be computed here")
+        return self._leaves[key]
 
 
 def _default_threads() -> int:

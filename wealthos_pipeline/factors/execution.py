@@ -6,17 +6,16 @@ cross-sections join the blocks. What a value is depends on neither blocks nor th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import import_module
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
+from wealthos_pipeline.factors import sections
 from wealthos_pipeline.factors.expression import Node
+from wealthos_pipeline.factors.kernels import kernel_of
 from wealthos_pipeline.factors.operators import OPERATORS, decay_keep, decay_length
 from wealthos_pipeline.factors.panel import Panel, Vector
 from wealthos_pipeline.factors.plan import Plan
@@ -32,6 +31,10 @@ class Surroundings(Protocol):
     def known(self, key: tuple[str, str]) -> Vector: ...
 
     def market_return(self) -> Vector: ...
+
+    def leaf(self, panel: Panel, node: Node) -> Vector:
+        """A ``Label`` or ``Statement`` for every row of the panel, Float64."""
+        ...
 
 
 @dataclass
@@ -74,8 +77,11 @@ class Execution:
                 begin,
             )
             for i in ending:
-                (a,) = steps[i].args
-                self.cross[i] = self._by_date(i, self.cross[a] if a in self.cross else whole[a])
+                inputs = [self.cross[a] if a in self.cross else whole[a] for a in steps[i].args]
+                need = None if self.need is None else self.need - steps[i].history
+                self.cross[i] = sections.join(
+                    steps[i].node, inputs, self.panel, need, self.around.threads
+                )
 
     def _blocks(
         self, cells: Mapping[int, Vector], rows: Mapping[int, np.ndarray], begin: int
@@ -116,13 +122,15 @@ class Execution:
         for i in todo:
             node = self.plan.steps[i].node
             if node.op in OPERATORS:
-                _kernel(node.op)
+                kernel_of(node.op)
             elif node.op == "Series":
                 self.around.known((str(node.params[0]), str(node.params[1])))
             elif node.op == "Field" and node.params[0] == "market_ret":
                 self.around.market_return()
             elif node.op == "Field":
                 self.panel.values(str(node.params[0]))
+            elif node.op in ("Label", "Statement"):
+                self.around.leaf(self.panel, node)
 
     def _block(
         self, todo: list[int], targets: set[int], i0: int, i1: int, rows: Any, cell_of_row: Any
@@ -154,10 +162,14 @@ class Execution:
                     flat = np.full(size, np.nan)
                     flat[cell] = panel.values(str(node.params[0]))[rows]
                     values[i] = flat
+                elif node.op in ("Label", "Statement"):
+                    flat = np.full(size, np.nan)
+                    flat[cell] = self.around.leaf(panel, node)[rows]
+                    values[i] = flat
                 elif node.op in ("Field", "Series"):
                     values[i] = self._by_slot(node, off, lo)
                 elif OPERATORS[node.op].kind == "element":
-                    kernel = _kernel(node.op)
+                    kernel = kernel_of(node.op)
                     operands = [operand(a) for a in step.args]
                     if not any(isinstance(v, np.ndarray) for v in operands):
                         operands[0] = np.full(size, operands[0])
@@ -185,29 +197,10 @@ class Execution:
         out[inside] = source[at[inside]]
         return out
 
-    def _by_date(self, i: int, x: Vector) -> Vector:
-        kernel = _kernel(self.plan.steps[i].node.op)
-        mode = OPERATORS[self.plan.steps[i].node.op].mode
-        panel = self.panel
-        out = np.full(len(x), np.nan)
-        first = int(panel.lo.min())
-        end = int((panel.lo + np.diff(panel.off)).max())
-        if self.need is not None:
-            first = max(first, self.need - self.plan.steps[i].history)
-        cuts = np.linspace(first, max(first, end), self.around.threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(self.around.threads) as pool:
-            list(
-                pool.map(
-                    lambda cut: kernel(x, panel.off, panel.lo, cut[0], cut[1], mode, out),
-                    pairwise(cuts),
-                )
-            )
-        return out
-
 
 def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: Vector) -> None:
     """One windowed kernel over a block."""
-    kernel = _kernel(node.op)
+    kernel = kernel_of(node.op)
     operator = OPERATORS[node.op]
     params = [float(p) for p in node.params]
     if operator.kind == "shift":
@@ -220,15 +213,6 @@ def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: V
         kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), q, out)
     else:
         kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), operator.mode, out)
-
-
-@cache
-def _kernel(op: str) -> Callable[..., Any]:
-    """The kernel of an operator; its module is compiled, or loaded, at the first use."""
-    module, name = OPERATORS[op].kernel.split(":")
-    home = import_module(f"wealthos_pipeline.factors.kernels.{module}")
-    found: Callable[..., Any] = getattr(home, name, None) or getattr(home, f"{name}_")
-    return found
 
 
 def float32(values: Vector) -> np.ndarray:

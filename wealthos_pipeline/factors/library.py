@@ -226,7 +226,13 @@ def check(factor: Factor) -> None:
         raise FactorError(f"{factor.name}: give either an expression or a function")
     if factor.direction not in (-1, 1):
         raise FactorError(f"{factor.name}: direction is +1 or -1, found {factor.direction}")
-    if factor.basis not in ("adjusted", "unadjusted"):
-        raise FactorError(f"{factor.name}: basis is adjusted or unadjusted, found {factor.basis!r}")
+    if factor.basis not in ("adjusted", "unadjusted", "unit"):
+        raise FactorError(
+            f"{factor.name}: basis is adjusted, unadjusted or unit, found {factor.basis!r}"
+        )
+    if factor.target not in ("", "bond", "market"):
+        raise FactorError(
+            f"{factor.name}: target is bond, market or empty, found {factor.target!r}"
+        )
     if lookback(factor) < 0:
         raise FactorError(f"{factor.name}: lookback is negative")
