@@ -102,9 +102,10 @@ def _cleaning(settings: Settings) -> tuple[object, ...]:
 def _delistings() -> str:
     """Hash of what a person wrote about delistings."""
     from wealthos_pipeline.data.processors import delistings
+    from wealthos_pipeline.utils.code import file_hash
     from wealthos_pipeline.utils.config import inputs_dir
 
-    return delistings.digest(inputs_dir() / delistings.FILE)
+    return file_hash(inputs_dir() / delistings.FILE)
 
 
 def _stated(session: Session) -> tuple[pl.DataFrame, list[str]]:

@@ -58,11 +58,14 @@ def _imported(file: Path) -> tuple[Path, ...]:
     return tuple(out)
 
 
+def content_hash(content: bytes) -> str:
+    """16 hex digits over ``content``."""
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
 def file_hash(path: Path) -> str:
     """16 hex digits over a file's bytes; 'absent' if it does not exist."""
-    if not path.is_file():
-        return "absent"
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return content_hash(path.read_bytes()) if path.is_file() else "absent"
 
 
 @cache

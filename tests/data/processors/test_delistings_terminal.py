@@ -62,7 +62,6 @@ def written(folder: Path, *lines: str) -> Path:
 
 def test_no_file_is_no_delisting(tmp_path: Path, calendar: TradingCalendar) -> None:
     assert delistings.read(tmp_path / delistings.FILE, calendar).height == 0
-    assert delistings.digest(tmp_path / delistings.FILE) == ""
 
 
 def test_every_fault_is_listed(tmp_path: Path, calendar: TradingCalendar) -> None:

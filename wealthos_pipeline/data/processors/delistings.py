@@ -11,7 +11,6 @@ anything is bought or sold, but the value that a holder ends with. A total loss 
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.data.processors import inputs
 from wealthos_pipeline.data.processors.flags import Flag
 
 if TYPE_CHECKING:
@@ -45,35 +44,11 @@ UNKNOWN = "terminal return unknown: taken as 0"
 """What is said of a delisting without a stated return."""
 
 
-def digest(path: Path) -> str:
-    """Hash of the file's content; "" where there is none."""
-    if not path.is_file():
-        return ""
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-
-
 def read(path: Path, calendar: TradingCalendar) -> pl.DataFrame:
     """The file as ``COLUMNS``; empty where there is none. ConfigError lists every fault."""
-    if not path.is_file():
-        return pl.DataFrame(schema=COLUMNS)
-    try:
-        text = pl.read_csv(path, infer_schema=False, comment_prefix="#")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read as CSV: {error}") from error
-    text = text.rename({c: c.strip().lower() for c in text.columns})
-    unknown = [c for c in text.columns if c not in COLUMNS]
-    missing = [] if "date" in text.columns else ["date"]
-    if not {"symbol", "instrument_id"} & set(text.columns):
-        missing.append("symbol or instrument_id")
-    if missing or unknown:
-        raise ConfigError(
-            f"{path}: missing columns {missing}, unknown columns {unknown}; it may have: "
-            f"{', '.join(COLUMNS)}"
-        )
-    text = text.with_columns(pl.all().str.strip_chars().replace("", None))
+    text = inputs.read(path, COLUMNS, [("date",), ("symbol", "instrument_id")])
     faults: list[str] = []
-    columns = [_parsed(text, name, faults) for name in COLUMNS]
-    out = pl.DataFrame(columns)
+    out = inputs.typed(text, COLUMNS, faults)
     for i, row in enumerate(out.iter_rows(named=True), 2):
         day, value, given = row["date"], row["terminal_return"], text.row(i - 2, named=True)
         if row["symbol"] is None and row["instrument_id"] is None:
@@ -89,25 +64,8 @@ def read(path: Path, calendar: TradingCalendar) -> pl.DataFrame:
         out.filter(who.is_duplicated()).select(who).to_series().unique().sort().drop_nulls()
     ):
         faults.append(f"{name!r} has several rows")
-    if faults:
-        raise ConfigError(f"{path}:\n" + "\n".join(f"  - {f}" for f in faults))
+    inputs.refuse(path, faults)
     return out
-
-
-def _parsed(text: pl.DataFrame, name: str, faults: list[str]) -> pl.Series:
-    dtype = COLUMNS[name]
-    if name not in text.columns:
-        return pl.Series(name, [None] * text.height, dtype=dtype)
-    raw = text[name]
-    if dtype == pl.String():
-        return raw
-    if dtype == pl.Date():
-        parsed, words = raw.str.to_date("%Y-%m-%d", strict=False), "YYYY-MM-DD"
-    else:
-        parsed, words = raw.cast(pl.Float64, strict=False), "a decimal number such as -0.3"
-    for i in (parsed.is_null() & raw.is_not_null()).arg_true():
-        faults.append(f"row {i + 2}: {name} {raw[i]!r} is not {words}")
-    return parsed.alias(name)
 
 
 def resolved(

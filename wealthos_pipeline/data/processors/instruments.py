@@ -8,7 +8,6 @@ symbol changed or was reused is told from what the vendor gives (``identity``), 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import Any
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.core.errors import ConfigError
-from wealthos_pipeline.data.processors import identity
+from wealthos_pipeline.data.processors import identity, inputs
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.utils.code import content_hash
 
 OVERRIDES = {
     "symbol": pl.String(),
@@ -117,11 +116,7 @@ def bar_dates(bars: pl.LazyFrame, raw_instruments: pl.DataFrame) -> pl.DataFrame
 def overrides_hash(path: Path) -> str:
     """16 hex digits over what ``path`` says; "" where it is not there."""
     rows = read_overrides(path)
-    return (
-        ""
-        if not rows.height
-        else hashlib.blake2b(rows.write_csv().encode(), digest_size=8).hexdigest()
-    )
+    return content_hash(rows.write_csv().encode()) if rows.height else ""
 
 
 def _days(keys: pl.DataFrame) -> dict[tuple[str, str], list[date]]:
@@ -335,38 +330,13 @@ def read_overrides(path: Path) -> pl.DataFrame:
     ConfigError lists every fault: missing or unknown columns, unreadable dates, unknown asset
     classes, inverted intervals, intervals of one symbol that overlap.
     """
-    if not path.is_file():
-        return pl.DataFrame(schema=OVERRIDES)
-    try:
-        text = pl.read_csv(path, infer_schema=False, comment_prefix="#")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read as CSV: {error}") from error
-    text = text.rename({c: c.strip().lower() for c in text.columns})
-    missing = [c for c in ("symbol", "instrument_id") if c not in text.columns]
-    unknown = [c for c in text.columns if c not in OVERRIDES]
-    if missing or unknown:
-        raise ConfigError(
-            f"{path}: missing columns {missing}, unknown columns {unknown}; it may have: "
-            f"{', '.join(OVERRIDES)}"
-        )
-    text = text.with_columns(pl.all().str.strip_chars().replace("", None))
+    text = inputs.read(path, OVERRIDES, [("symbol",), ("instrument_id",)])
     faults = [
         f"row {i}: {name} is empty"
         for name in ("symbol", "instrument_id")
         for i in (text[name].is_null().arg_true() + 2).to_list()
     ]
-    columns = []
-    for name, dtype in OVERRIDES.items():
-        if name not in text.columns:
-            columns.append(pl.lit(None, dtype=dtype).alias(name))
-        elif dtype == pl.Date():
-            parsed = text[name].str.to_date("%Y-%m-%d", strict=False)
-            bad = (parsed.is_null() & text[name].is_not_null()).arg_true().to_list()
-            faults += [f"row {i + 2}: {name} {text[name][i]!r} is not YYYY-MM-DD" for i in bad]
-            columns.append(pl.lit(parsed).alias(name))
-        else:
-            columns.append(pl.col(name))
-    out = text.select(columns)
+    out = inputs.typed(text, OVERRIDES, faults)
     faults += [
         f"row {i + 2}: asset_class {v!r} is not one of {', '.join(_CLASSES)}"
         for i, v in enumerate(out["asset_class"])
@@ -383,6 +353,5 @@ def read_overrides(path: Path) -> pl.DataFrame:
     faults += [
         f"symbol {s!r}: two rows hold on the same day" for s in clash["symbol"].unique().sort()
     ]
-    if faults:
-        raise ConfigError(f"{path}:\n" + "\n".join(f"  - {f}" for f in faults))
+    inputs.refuse(path, faults)
     return out
