@@ -37,6 +37,8 @@ MODULES = (
     "equity.liquidity",
     "equity.technical",
     "equity.seasonality",
+    "equity.alpha158",
+    "equity.alpha360",
     "fixed_income.curve",
     "fixed_income.credit",
     "cross_asset.trend",
