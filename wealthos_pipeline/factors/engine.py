@@ -15,6 +15,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.execution import Execution, float32
 from wealthos_pipeline.factors.expression import Node, fields, parse
 from wealthos_pipeline.factors.expression import series as series_of
+from wealthos_pipeline.factors.functions import called, frame_of
 from wealthos_pipeline.factors.library import Family
 from wealthos_pipeline.factors.panel import Panel, Vector, known_by_slot, layout
 from wealthos_pipeline.factors.plan import Plan, plan
@@ -240,34 +241,16 @@ def _of_instruments(
         rows = rows.with_columns(
             pl.Series(name, columns[i], nan_to_null=True) for name, i in p.outputs.items()
         )
-    for factor in functions:
-        rows = rows.join(_called(factor, panel), on=["date", "instrument_id"], how="left")
+    if functions:
+        frame = frame_of(panel)
+        for factor in functions:
+            rows = rows.join(
+                called(factor, frame),
+                on=["date", "instrument_id"],
+                how="left",
+                maintain_order="left",
+            )
     return rows
-
-
-def _called(factor: Factor, panel: Panel) -> pl.DataFrame:
-    """A factor given as a Python function of the adjusted panel."""
-    assert factor.function is not None
-    names = ("open", "high", "low", "close", "volume", "dollar_volume", "raw_close")
-    frame = panel.frame.select("date", "instrument_id").with_columns(
-        pl.Series(n, panel.values(n), nan_to_null=True) for n in names
-    )
-    out = factor.function(frame)
-    if not isinstance(out, pl.DataFrame) or not {"date", "instrument_id", "value"} <= set(
-        out.columns
-    ):
-        found = out.columns if isinstance(out, pl.DataFrame) else type(out).__name__
-        raise FactorError(
-            f"{factor.name}: its function gave {found}; expected a frame with date, instrument_id, value"
-        )
-    if out.select(pl.struct("date", "instrument_id").is_duplicated().any()).item():
-        raise FactorError(
-            f"{factor.name}: its function gave several values for one instrument and date"
-        )
-    value = pl.col("value").cast(pl.Float32)
-    return out.select(
-        "date", "instrument_id", pl.when(value.is_finite()).then(value).alias(factor.name)
-    )
 
 
 def _of_series(name: str, trees: Mapping[str, Node], market: _Market) -> pl.DataFrame:
