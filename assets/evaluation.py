@@ -79,13 +79,14 @@ def score_stages(library: Library) -> Sequence[Stage]:
         members at the date, and of raw values over all names where these are not the same."""
         from wealthos_pipeline.factors import evaluation
 
+        back = evaluation.back(work.settings.factors.horizons)
         bars = work.prices(
-            back=1, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
+            back=back, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
         )
-        members = work.universe(back=1)
+        members = work.universe(back=back)
         everyone = work.session.lake.read("clean.membership").height > 0
         out = evaluation.performance(
-            work.read(scores_table.name, back=1),
+            work.read(scores_table.name, back=back),
             bars,
             members,
             work.session.library,
@@ -93,7 +94,7 @@ def score_stages(library: Library) -> Sequence[Stage]:
             work.session.calendar,
             start=work.start,
             end_known=work.session.now,
-            values=joined(work, bars, back=1) if everyone else None,
+            values=joined(work, bars, back=back) if everyone else None,
         )
         return {"factors.performance": out}
 

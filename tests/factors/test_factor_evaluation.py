@@ -203,7 +203,7 @@ def test_performance_of_some_dates_is_the_same_bits(
     performed, scored, values, synthetic_prices, universe, calendar
 ) -> None:
     start = date(2019, 5, 1)
-    near = pl.col("date") >= calendar.offset(start, -1)
+    near = pl.col("date") >= calendar.offset(start, -evaluation.back((5, 20)))
     part = performance(
         scored.filter(near).sample(fraction=1, shuffle=True, seed=2),
         synthetic_prices.filter(pl.col("date") >= start), universe, LIBRARY, (5, 20), calendar,

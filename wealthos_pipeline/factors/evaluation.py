@@ -13,7 +13,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.factors.library import Library
-from wealthos_pipeline.factors.transforms import KEY, column32, date_offsets, in_threads
+from wealthos_pipeline.factors.transforms import KEY, column32, date_offsets, in_threads, slots_of
 
 MIN_NAMES = 5
 """Fewer names with a value and a label: no row."""
@@ -37,12 +37,13 @@ def performance(
 
     scores: of the members at the date (universe ``members``; rows outside ``universe`` are left
     out); values: raw values of every name (universe ``all``), left out when None. Both should reach
-    one session before ``start``, for the turnover of the first date. prices: ``clean.prices`` from
-    ``start`` on. Columns that are not in ``library`` are ignored.
+    ``back(horizons)`` sessions before ``start``, for the turnover of the first date. prices:
+    ``clean.prices`` from ``start`` on. Columns that are not in ``library`` are ignored.
 
     Rank IC averages ties. Buckets are quantiles of the value, closed on the right: 5 of 25 names or
     more; 3 of 12 to 24, kept as q1, q3, q5; 2 of fewer, kept as q1, q5. Turnover is the share of the
-    top bucket (q5) that was not in it on the session before, whatever became of the names since.
+    top bucket (q5) that was not in it on the session before, whatever became of the names since;
+    ``renewal`` the same a horizon before, the mean of the top and the bottom bucket.
     """
     parts = []
     labels = [
@@ -57,17 +58,22 @@ def performance(
             continue
         rows = frame
         if start is not None:
-            rows = rows.filter(pl.col("date") >= calendar.offset(start, -1))
+            rows = rows.filter(pl.col("date") >= calendar.offset(start, -back(horizons)))
         if name == "members" and universe is not None:
             rows = rows.join(universe.select(KEY), on=list(KEY), how="semi")
         if rows.height:
-            parts.append(_perform(rows, labels, library, horizons, min_names, threads, start)
+            parts.append(_perform(rows, labels, library, horizons, calendar, min_names, threads, start)
                          .with_columns(universe=pl.lit(name)))  # fmt: skip
     table = contract("factors.performance")
     if not parts:
         return table.empty()
     out = pl.concat(parts).join(ends, on=["date", "horizon"], how="inner")
     return table.conform(out)
+
+
+def back(horizons: Sequence[int]) -> int:
+    """Sessions before the first date that ``performance`` looks at."""
+    return max(1, *horizons)
 
 
 def _ends(horizons: Sequence[int], calendar: TradingCalendar, end_known: datetime) -> pl.DataFrame:
@@ -88,6 +94,7 @@ def _perform(
     labels: list[pl.DataFrame],
     library: Library,
     horizons: Sequence[int],
+    calendar: TradingCalendar,
     min_names: int,
     threads: int | None,
     start: date | None,
@@ -108,19 +115,27 @@ def _perform(
         label[i] = joined[f"{h}"].fill_null(math.nan).to_numpy()
         order_labels(label[i], off, order[i], labelled[i])
 
-    def one(name: str) -> np.ndarray:
-        out = np.empty((len(horizons), len(days), 9))
-        perform(column32(rows, name), label, order, labelled, off, code, len(ids), min_names, out)
-        return out
+    slot = slots_of(days, calendar)
+    lags = sorted({1, *horizons})
+
+    def one(name: str) -> tuple[np.ndarray, np.ndarray]:
+        out = np.empty((len(horizons), len(days), 8))
+        moved = np.empty((len(lags), len(days), 3))
+        perform(
+            column32(rows, name), label, order, labelled, off, slot, code, len(ids), min_names,
+            np.array(lags), out, moved,
+        )  # fmt: skip
+        return out, moved
 
     parts = []
-    for name, out in zip(names, in_threads(one, names, threads), strict=True):
+    for name, (out, moved) in zip(names, in_threads(one, names, threads), strict=True):
         sign = float(library.factors[name].direction)
         for i, h in enumerate(horizons):
             kept = out[i, :, 0] >= min_names
             if start is not None:
                 kept &= (days >= start).to_numpy()
             block = out[i, kept]
+            lag = lags.index(h)
             parts.append(
                 pl.DataFrame(
                     {
@@ -132,7 +147,9 @@ def _perform(
                         "rank_ic": block[:, 2],
                         **{f"q{q}": block[:, 2 + q] for q in range(1, 6)},
                         "spread": (block[:, 7] - block[:, 3]) * sign,
-                        "turnover": block[:, 8],
+                        "turnover": moved[0, kept, 0],
+                        "renewal": 0.5 * (moved[lag, kept, 0] + moved[lag, kept, 1]),
+                        "rank_autocorrelation": moved[0, kept, 2],
                     }
                 )
             )

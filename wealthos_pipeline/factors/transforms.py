@@ -17,6 +17,7 @@ import polars as pl
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import Column, TableContract, wide_contract
 from wealthos_pipeline.core.errors import FactorError
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.utils.config import FactorSettings
 
@@ -130,6 +131,13 @@ def date_offsets(rows: pl.DataFrame) -> np.ndarray:
     begins = np.flatnonzero(np.diff(days)) + 1 if len(days) else np.zeros(0, np.int64)
     head = [0] if len(days) else []
     return np.concatenate([head, begins, [len(days)]]).astype(np.int64)
+
+
+def slots_of(days: pl.Series, calendar: TradingCalendar) -> np.ndarray:
+    """Session number of each date; of the last session before it on other days."""
+    sessions = calendar.frame()["date"].to_physical().to_numpy()
+    place = np.searchsorted(sessions, days.to_physical().to_numpy(), side="right") - 1
+    return place.astype(np.int64)
 
 
 def column32(rows: pl.DataFrame, name: str) -> np.ndarray:

@@ -97,14 +97,18 @@ def order_labels(label, off, order, count):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    f"void({F4}, float64[:, ::1], int64[:, ::1], int64[:, ::1], {I8}, {I8}, int64, int64,"
-    " float64[:, :, ::1])"
+    f"void({F4}, float64[:, ::1], int64[:, ::1], int64[:, ::1], {I8}, {I8}, {I8}, int64, int64, {I8},"
+    " float64[:, :, ::1], float64[:, :, ::1])"
 )
-def perform(x, label, order, labelled, off, code, names, min_names, out):  # type: ignore[no-untyped-def]
-    """``out[h, d]``: n, IC, rank IC, means of buckets 1 to 5, turnover of the top bucket.
+def perform(  # type: ignore[no-untyped-def]
+    x, label, order, labelled, off, slot, code, names, min_names, lags, out, moved
+):
+    """``out[h, d]``: n, IC, rank IC, means of buckets 1 to 5. ``moved[l, d]``, against the session
+    ``lags[l]`` before and over every name with a value: share of the top bucket's names that were
+    not in it then, the same of the bottom bucket, correlation of the ranks then and now.
 
-    label, order, labelled: by horizon. Ranks of ties are averaged; bucket edges are quantiles of the
-    values, linear, closed on the right.
+    label, order, labelled: by horizon. slot: session numbers of the dates. Ranks of ties are averaged;
+    bucket edges are quantiles of the values, linear, closed on the right.
     """
     widest = 0
     for d in range(len(off) - 1):
@@ -117,8 +121,12 @@ def perform(x, label, order, labelled, off, code, names, min_names, out):  # typ
     edge = np.zeros(6)
     total = np.zeros(6)
     count = np.zeros(6, np.int64)
-    top = np.full(names, -2, np.int64)  # last date on which a name was in the top bucket
-    before = -2  # last date that had a top bucket
+    # what the last sessions looked like: rank and leg (1 top, 2 bottom, 3 both) of each name
+    ring = lags.max() + 1
+    stamp = np.full(ring, np.int64(-1))
+    past = np.zeros((ring, names))
+    leg = np.zeros((ring, names), np.int8)
+    filled = np.zeros((ring, 2), np.int64)
     for d in range(len(off) - 1):
         a = off[d]
         m = 0
@@ -129,31 +137,71 @@ def perform(x, label, order, labelled, off, code, names, min_names, out):  # typ
                 m += 1
         out[:, d, :] = np.nan
         out[:, d, 0] = 0.0
+        moved[:, d, :] = np.nan
         if m < min_names:
             continue
         place = np.argsort(value[:m])
-        # turnover of the top bucket, over every name with a value
         buckets = 5 if m >= 25 else (3 if m >= 12 else 2)
         spot = (buckets - 1) * (m - 1)
         j = spot // buckets
-        limit = value[place[j]]
+        high = value[place[j]]
         if spot % buckets:
-            limit += (value[place[j + 1]] - limit) * (spot % buckets) / buckets
-        inside, fresh = 0, 0
+            high += (value[place[j + 1]] - high) * (spot % buckets) / buckets
+        j = (m - 1) // buckets
+        low = value[place[j]]
+        if (m - 1) % buckets:
+            low += (value[place[j + 1]] - low) * ((m - 1) % buckets) / buckets
+        here = slot[d] % ring
+        stamp[here] = slot[d]
+        past[here, :] = 0.0
+        leg[here, :] = 0
+        filled[here, :] = 0
+        j = 0
+        while j < m:
+            k = j
+            while k + 1 < m and value[place[k + 1]] == value[place[j]]:
+                k += 1
+            for e in range(j, k + 1):
+                past[here, code[row[place[e]]]] = 0.5 * (j + k) + 1.0
+            j = k + 1
         for j in range(m):
-            if value[j] > limit:
-                inside += 1
-                fresh += top[code[row[j]]] != d - 1
-        for j in range(m):
-            if value[j] > limit:
-                top[code[row[j]]] = d
-        turnover = np.nan
-        if inside > 0 and before == d - 1:
-            turnover = fresh / inside
-        if inside > 0:
-            before = d
+            side = 0
+            if value[j] > high:
+                side += 1
+                filled[here, 0] += 1
+            if value[j] <= low:
+                side += 2
+                filled[here, 1] += 1
+            leg[here, code[row[j]]] = side
+        for i in range(len(lags)):
+            then = (slot[d] - lags[i]) % ring
+            if stamp[then] != slot[d] - lags[i]:
+                continue
+            high_new, low_new, both = 0, 0, 0
+            sx, sy, xx, yy, xy = 0.0, 0.0, 0.0, 0.0, 0.0
+            for j in range(m):
+                k = code[row[j]]
+                high_new += (leg[here, k] & 1) > (leg[then, k] & 1)
+                low_new += (leg[here, k] & 2) > (leg[then, k] & 2)
+                u = past[here, k]
+                w = past[then, k]
+                if w > 0.0:  # ranks are halves of integers: these sums are exact
+                    both += 1
+                    sx += u
+                    sy += w
+                    xx += u * u
+                    yy += w * w
+                    xy += u * w
+            if filled[here, 0] > 0 and filled[then, 0] > 0:
+                moved[i, d, 0] = high_new / filled[here, 0]
+            if filled[here, 1] > 0 and filled[then, 1] > 0:
+                moved[i, d, 1] = low_new / filled[here, 1]
+            if both >= min_names:
+                xx -= sx * sx / both
+                yy -= sy * sy / both
+                if xx > 0.0 and yy > 0.0:
+                    moved[i, d, 2] = (xy - sx * sy / both) / (np.sqrt(xx) * np.sqrt(yy))
         for h in range(len(label)):
-            out[h, d, 8] = turnover
             y = label[h]
             # ranks of the value among names that have both, in the order of the value
             n = 0
