@@ -176,7 +176,7 @@ _FIELDS = (
     Field("high", ("high", "close", "tr_index"), "high on the scale of $close"),
     Field("low", ("low", "close", "tr_index"), "low on the scale of $close"),
     Field("volume", ("volume", "split_index"), "volume in shares of the first bar's basis"),
-    Field("vwap", ("vwap",), "volume-weighted average price (no source gives it yet)"),
+    Field("vwap", ("vwap", "close", "tr_index"), "volume-weighted average price on the scale of $close (no source gives it yet)"),
     Field("raw_open", ("open",), "open as traded"),
     Field("raw_high", ("high",), "high as traded"),
     Field("raw_low", ("low",), "low as traded"),

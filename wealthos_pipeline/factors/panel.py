@@ -60,10 +60,12 @@ class Panel:
         with np.errstate(all="ignore"):
             if name == "close":
                 return self.column("tr_index")
-            if name in ("open", "high", "low"):
+            if name in ("open", "high", "low", "vwap"):
                 key = f"${name}"
                 if key not in self._columns:
-                    scaled = self.column(name) * self.column("tr_index") / self.column("close")
+                    x, close, index = map(self.column, (name, "close", "tr_index"))
+                    # equal as traded is equal here: within the bar, and between bars of one scale
+                    scaled = np.where(x == close, index, x * (index / close))
                     self._columns[key] = np.where(np.isfinite(scaled), scaled, np.nan)
                 return self._columns[key]
             if name == "volume":
