@@ -10,19 +10,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from wealthos_pipeline.core.errors import SourceError, UnknownSymbolError
+from wealthos_pipeline.data.processors.units import MINOR
 from wealthos_pipeline.data.sources import alpha_vantage_parse as parse
 from wealthos_pipeline.data.sources.base import (
     CHOSEN_TODAY,
-    FAILURES,
     RESTATED_FUNDAMENTALS,
     Bias,
-    RawFrames,
     Request,
     SourceInfo,
 )
@@ -61,8 +60,6 @@ STATISTICS = {
 }
 """Function → name of the series and parameters."""
 
-_MINOR = {"GBX": "GBP", "GBp": "GBP", "ZAc": "ZAR", "ZAC": "ZAR", "ILA": "ILS"}
-
 
 class AlphaVantage(Vendor):
     """The vendor ``alpha_vantage``; ``WEALTHOS_KEYS__ALPHA_VANTAGE`` holds the key.
@@ -86,7 +83,6 @@ class AlphaVantage(Vendor):
         super().__init__(settings, fetch, keys, fetcher=fetcher)
         self._named = self.symbols
         self._lock = threading.Lock()
-        self._now: datetime | None = None
         self._forget()
 
     def info(self) -> SourceInfo:
@@ -115,23 +111,19 @@ class AlphaVantage(Vendor):
             live=True,
         )
 
-    def fetch(self, request: Request) -> RawFrames:
+    def begin(self, request: Request) -> None:
         self.secret("alpha_vantage")  # without a key nothing is asked
-        self._now = request.now.astimezone(UTC)
         self._forget()
         last = dict(
             self._stored(request, "raw.prices").group_by("symbol").agg(pl.col("date").max()).rows()
         )
         self.symbols = tuple(sorted(self._named, key=lambda s: last.get(s, date.min)))
         self._kept = self._stored(request, "raw.instruments")
-        frames = super().fetch(request)
-        missed = pl.DataFrame(self._missed, schema=FAILURES, orient="row")
-        return replace(frames, failures=pl.concat([frames.failures, missed]))
 
     def bars(self, symbol: str, start: date | None, end: date | None) -> pl.DataFrame:
         """Traded bars. With a paid plan: with events and adjusted closes; else events are null."""
         self._turns.free = True
-        short = start is not None and self._today - start < COMPACT
+        short = start is not None and self.today - start < COMPACT
         frame = None
         if "events" not in self._refused:
             frame = self._series("TIME_SERIES_DAILY_ADJUSTED", symbol, parse.ADJUSTED_BAR, short)
@@ -162,7 +154,7 @@ class AlphaVantage(Vendor):
                 raise
             with self._lock:
                 if what not in self._refused:
-                    self._missed.append(("*", f"no {what} in this plan: {error}", "prices", None))
+                    self.miss("*", f"no {what} in this plan: {error}", "prices")
                 self._refused.add(what)
             return None
         return parse.bars(found, fields, f"{function} {symbol}")
@@ -185,7 +177,7 @@ class AlphaVantage(Vendor):
     def fundamentals(self, symbol: str) -> pl.DataFrame:
         """Numbers of OVERVIEW as of today; the three statements, by year and quarter."""
         self._turns.free = True
-        rows = parse.overview(self._overview(symbol), self._today)
+        rows = parse.overview(self._overview(symbol), self.today)
         for function in parse.STATEMENTS:
             rows += parse.statement(self._ask(function, symbol=symbol), function)
         return parse.fundamentals(rows)
@@ -201,7 +193,7 @@ class AlphaVantage(Vendor):
             return list(STATISTICS)
         base = self.settings.currency
         traded = self._currencies | set(self._kept["currency"].drop_nulls())
-        return [*sorted({_MINOR.get(c, c) + base for c in traded} - {2 * base}), *MATURITIES]
+        return [*sorted({MINOR.get(c, c) + base for c in traded} - {2 * base}), *MATURITIES]
 
     def part(self, what: str, name: str, request: Request) -> pl.DataFrame:
         """One pair, maturity or statistic. Alpha Vantage dates no publication."""
@@ -217,11 +209,6 @@ class AlphaVantage(Vendor):
             frame = parse.rates(self._ask("FX_DAILY", **legs), name, f"FX_DAILY {name}")
         return replace(request, since=None).clip(frame)
 
-    @property
-    def _today(self) -> date:
-        assert self._now is not None, "asked outside fetch()"
-        return self._now.date()
-
     def _forget(self) -> None:
         """What one fetch learns: what the plan refuses, what was asked already."""
         paid = self.fetcher.limits.per_minute > FREE_PER_MINUTE
@@ -230,7 +217,6 @@ class AlphaVantage(Vendor):
         self._refused: set[str] = set()
         self._overviews: dict[str, dict[str, Any]] = {}
         self._currencies: set[str] = set()
-        self._missed: list[tuple[str, str, str, str | None]] = []
         self._turns = threading.local()
 
     def _overview(self, symbol: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,7 @@ from wealthos_pipeline.core.errors import AccessError, UnknownSymbolError
 from wealthos_pipeline.data.sources import finnhub_parse as parse
 from wealthos_pipeline.data.sources.base import (
     CHOSEN_TODAY,
-    FAILURES,
     Bias,
-    RawFrames,
     Request,
     SourceInfo,
 )
@@ -62,9 +59,8 @@ class Finnhub(Vendor):
         fetcher: Fetcher | None = None,
     ) -> None:
         super().__init__(settings, fetch, keys, fetcher=fetcher)
-        self._now: datetime | None = None
         self._lock = threading.Lock()
-        self._refused: dict[str, str] = {}
+        self._refused: set[str] = set()
         self._figis: dict[str, dict[str, dict[str, Any]]] = {}
         self._door: FinnhubDoor | None = None
 
@@ -94,18 +90,10 @@ class Finnhub(Vendor):
             live=True,
         )
 
-    def fetch(self, request: Request) -> RawFrames:
+    def begin(self, request: Request) -> None:
         self.secret("finnhub")  # without a key nothing is asked
-        self._now = request.now.astimezone(UTC)
         self._refused.clear()
         self._figis.clear()
-        frames = super().fetch(request)
-        missed = [
-            ("*", reason, "prices" if topic in EVENTS else topic, None)
-            for topic, reason in self._refused.items()
-        ]
-        more = pl.DataFrame(missed, schema=FAILURES, orient="row")
-        return replace(frames, failures=pl.concat([frames.failures, more]))
 
     def close(self) -> None:
         if self._door is not None:
@@ -117,7 +105,7 @@ class Finnhub(Vendor):
         ``basis_vintage`` is the day of the fetch: the prices are in its basis.
         """
         first = 0 if start is None else int(_midnight(start).timestamp())
-        after = self._today + timedelta(days=1) if end is None else end + timedelta(days=1)
+        after = self.today + timedelta(days=1) if end is None else end + timedelta(days=1)
         last = int(_midnight(after).timestamp()) - 1
         what = f"candles of {symbol}"
         candles = need(
@@ -130,7 +118,7 @@ class Finnhub(Vendor):
             )
         if not frame.height:
             return frame
-        since, today = frame["date"][0].isoformat(), self._today.isoformat()
+        since, today = frame["date"][0].isoformat(), self.today.isoformat()
         splits = self._premium(
             "splits", f"splits of {symbol}", lambda c: c.stock_splits(symbol, since, today)
         )
@@ -138,7 +126,7 @@ class Finnhub(Vendor):
             "dividends", f"dividends of {symbol}", lambda c: c.stock_dividends(symbol, since, today)
         )
         dated = parse.with_events(frame, splits, paid)
-        return dated.with_columns(pl.lit(self._today).alias("basis_vintage"))
+        return dated.with_columns(pl.lit(self.today).alias("basis_vintage"))
 
     def profile(self, symbol: str) -> dict[str, object]:
         """The free profile, completed from the premium one and the exchange's list of symbols."""
@@ -157,7 +145,7 @@ class Finnhub(Vendor):
         basic = need(
             self._ask(what, lambda c: c.company_basic_financials(symbol, "all")), dict, what
         )
-        rows = parse.basic_financials(basic, self._today)
+        rows = parse.basic_financials(basic, self.today)
         for freq in ("annual", "quarterly"):
             filed = partial(_filings, symbol=symbol, freq=freq)
             found = self._premium("filings", f"{freq} filings of {symbol}", filed, dict)
@@ -168,8 +156,8 @@ class Finnhub(Vendor):
         """Reports of the last quarters, and the dates that the calendar has."""
         what = f"earnings of {symbol}"
         history = need(self._ask(what, lambda c: c.company_earnings(symbol)), list, what)
-        since = (self._today - CALENDAR_BACK).isoformat()
-        until = (self._today + CALENDAR_AHEAD).isoformat()
+        since = (self.today - CALENDAR_BACK).isoformat()
+        until = (self.today + CALENDAR_AHEAD).isoformat()
         dates = self._premium(
             "earnings calendar",
             f"earnings calendar of {symbol}",
@@ -181,8 +169,8 @@ class Finnhub(Vendor):
     def news(self, symbol: str, since: datetime | None) -> pl.DataFrame:
         """Stories from the day of ``since`` on (None: the last 30 days)."""
         what = f"news of {symbol}"
-        first = self._today - timedelta(days=NEWS_DAYS) if since is None else since.date()
-        last = self._today
+        first = self.today - timedelta(days=NEWS_DAYS) if since is None else since.date()
+        last = self.today
 
         def page(client: finnhub.Client) -> Any:
             return client.company_news(symbol, _from=first.isoformat(), to=last.isoformat())
@@ -200,11 +188,6 @@ class Finnhub(Vendor):
             got = self.fetcher.call(lambda: need(self._ask(what, page), list, what))
             stories += got
         return parse.news(stories)
-
-    @property
-    def _today(self) -> date:
-        assert self._now is not None, "asked outside fetch()"
-        return self._now.date()
 
     def _ask(self, what: str, call: Callable[[finnhub.Client], Any]) -> Any:
         with self._lock:
@@ -227,7 +210,10 @@ class Finnhub(Vendor):
             return self.fetcher.call(lambda: need(self._ask(what, call) or kind(), kind, what))
         except AccessError as error:
             with self._lock:
-                self._refused.setdefault(topic, f"not in this plan: {error}")
+                if topic not in self._refused:
+                    self._refused.add(topic)
+                    what = "prices" if topic in EVENTS else topic
+                    self.miss("*", f"not in this plan: {error}", what)
             return None
 
     def _listed(self, symbol: str) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from wealthos_pipeline.data.processors.units import MINOR
 from wealthos_pipeline.data.sources.base import Request
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,8 @@ LISTED = 3
 """Days that a notice names."""
 
 _COMPARED = ("open", "high", "low", "close", "adj_close", "volume", "dividend", "split_ratio")
-_SAME_UNIT = {"GBX": "GBp", "ZAC": "ZAc"}
+_SPELLED = {whole: code for code, whole in reversed(MINOR.items())}
+_SAME_UNIT = {code: _SPELLED[whole] for code, whole in MINOR.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import ClassVar, TypeVar
 from zlib import crc32
 
@@ -26,7 +27,7 @@ from wealthos_pipeline.core.errors import (
 )
 from wealthos_pipeline.data.processors import raw
 from wealthos_pipeline.data.sources import incremental, universe
-from wealthos_pipeline.data.sources.base import RawFrames, Request, SourceInfo, complete
+from wealthos_pipeline.data.sources.base import FAILURES, RawFrames, Request, SourceInfo, complete
 from wealthos_pipeline.data.sources.failures import Log
 from wealthos_pipeline.data.sources.fetching import Fetcher, Limits, NotAskedError, StoppedError
 from wealthos_pipeline.data.sources.http import Http
@@ -75,6 +76,8 @@ class Vendor(ABC):
         self.fetcher = fetcher or Fetcher(self.limits, fetch)
         self.http = Http(self.base_url(self.host), self.fetcher.limits.timeout)
         self.symbols: tuple[str, ...] = ()
+        self._request: Request | None = None
+        self._missed: list[tuple[str, str, str, str | None]] = []
         if any(self.wants(what) for what in BY_SYMBOL):
             self.symbols = universe.symbols(settings, self.name)
 
@@ -128,6 +131,9 @@ class Vendor(ABC):
         """One of ``parts``: columns of the table without source, fetched_at."""
         raise self._lacks("part")
 
+    def begin(self, request: Request) -> None:  # noqa: B027 (not every vendor learns something)
+        """Called before anything is asked: forget what the fetch before has learnt."""
+
     # what is the same for all
 
     def _lacks(self, method: str) -> ConfigError:
@@ -161,10 +167,31 @@ class Vendor(ABC):
         What failed is in ``failures``. SourceError with the vendor's words when nothing came, or no
         bars where bars are wanted and none are stored.
         """
+        self._request = request
+        self._missed.clear()
         try:
-            return self._fetch(request)
+            self.begin(request)
+            frames = self._fetch(request)
         finally:
             self.close()
+        missed = pl.DataFrame(self._missed, schema=FAILURES, orient="row")
+        return replace(frames, failures=pl.concat([frames.failures, missed]))
+
+    @property
+    def request(self) -> Request:
+        """The request that is being fetched."""
+        assert self._request is not None, "asked outside fetch()"
+        return self._request
+
+    @property
+    def today(self) -> date:
+        """Its day (UTC)."""
+        return self.request.now.astimezone(UTC).date()
+
+    def miss(self, symbol: str, reason: str, what: str) -> None:
+        """Say in ``failures`` that ``what`` of ``symbol`` ("*": of all) did not come, beside what the
+        methods raise. May be called by any thread."""
+        self._missed.append((symbol, reason, what, None))
 
     def close(self) -> None:
         """Let go of the connections that ``fetch`` opened."""

@@ -8,7 +8,6 @@ which rows are bars of a session that is over (``docs/data.md`` has the numbers)
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,12 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import SourceError, UnknownSymbolError
+from wealthos_pipeline.data.processors.units import MINOR
 from wealthos_pipeline.data.sources import yahoo_chart as chart
 from wealthos_pipeline.data.sources import yahoo_company as company
 from wealthos_pipeline.data.sources.base import (
     RESTATED_FUNDAMENTALS,
     Bias,
-    RawFrames,
     Request,
     SourceInfo,
 )
@@ -66,10 +65,8 @@ class Yahoo(Vendor):
     ) -> None:
         super().__init__(settings, fetch, keys, fetcher=fetcher)
         self.client = YahooClient(fetch.base_url, self.fetcher.limits.timeout)
-        self._request: Request | None = None
-        # filled by the threads of the fetcher: single assignments and appends
+        # filled by the threads of the fetcher: single assignments
         self._metas: dict[str, chart.Meta] = {}
-        self._missed: list[tuple[str, str, str, str | None]] = []
 
     def info(self) -> SourceInfo:
         return SourceInfo(
@@ -102,15 +99,8 @@ class Yahoo(Vendor):
             live=True,
         )
 
-    def fetch(self, request: Request) -> RawFrames:
-        self._request = request
+    def begin(self, request: Request) -> None:
         self._metas.clear()
-        self._missed.clear()
-        frames = super().fetch(request)
-        if not self._missed:
-            return frames
-        more = pl.DataFrame(self._missed, schema=frames.failures.schema, orient="row")
-        return replace(frames, failures=pl.concat([frames.failures, more]))
 
     def close(self) -> None:
         self.client.close()
@@ -121,14 +111,14 @@ class Yahoo(Vendor):
         ``basis_vintage`` is the day of the fetch, or of the last bar if a split takes effect after it. Always asked up to now: later splits are needed to know what earlier prices mean.
         UnknownSymbolError where there are no bars at all, SourceError where the range has none.
         """
-        now = self._asked.now
+        now = self.request.now
         begin = FIRST if start is None else start - MARGIN
         body = self.client.json(
             CHART,
             symbol,
             {
                 "period1": _midnight(begin),
-                "period2": _midnight(now.astimezone(UTC).date() + timedelta(days=2)),
+                "period2": _midnight(self.today + timedelta(days=2)),
                 "interval": "1d",
                 "includePrePost": "false",
                 "events": EVENTS,
@@ -144,7 +134,7 @@ class Yahoo(Vendor):
         )
         self._metas[symbol] = read.meta
         if read.early and read.early[-1] > now.astimezone(read.meta.zone).date():
-            self._missed.append((symbol, _ahead(read.early[-1], read.meta, now), "prices", None))
+            self.miss(symbol, _ahead(read.early[-1], read.meta, now), "prices")
         if not read.received and start is None:
             raise UnknownSymbolError(
                 f"{symbol}: Yahoo knows the symbol and has no bars for it. See finance.yahoo.com."
@@ -215,14 +205,14 @@ class Yahoo(Vendor):
         stored = self._stored(request, "raw.prices").filter(pl.col("symbol").is_in(self.symbols))
         seen = {m.currency for s, m in self._metas.items() if s in self.symbols}
         seen |= {*stored["currency"].drop_nulls().unique()}
-        whole = {chart.CENTS.get(c, c) for c in seen if c}
-        base = chart.CENTS.get(self.settings.currency, self.settings.currency)
+        whole = {MINOR.get(c, c) for c in seen if c}
+        base = MINOR.get(self.settings.currency, self.settings.currency)
         return [f"{c}{base}" for c in sorted(whole - {base})]
 
     def _statements(self, symbol: str, prefix: str) -> pl.DataFrame:
         meta = self._metas.get(symbol)
         nothing: dict[str, Any] = {"timeseries": {"result": []}}
-        until = self._asked.now.astimezone(UTC).date() + timedelta(days=1)
+        until = self.today + timedelta(days=1)
 
         def ask() -> dict[str, Any]:
             if meta is not None and meta.kind != "EQUITY":
@@ -254,7 +244,7 @@ class Yahoo(Vendor):
     def _over(self, day: date, meta: chart.Meta) -> bool:
         """Whether the session of ``day`` had ended, plus lag, at the instrument's exchange and in the
         calendar of this house: a bar that the next step would refuse must not carry a split away."""
-        asked, session = self._asked, meta.session
+        asked, session = self.request, meta.session
         if (asked.now.date() - day).days > 3:
             return True
         today = asked.now.astimezone(meta.zone).date()
@@ -264,11 +254,6 @@ class Yahoo(Vendor):
         if session is None or session.day != day:
             return day < today or (session is None and day == today and closed)
         return asked.now >= session.end + asked.calendar.lag
-
-    @property
-    def _asked(self) -> Request:
-        assert self._request is not None, "asked outside fetch()"
-        return self._request
 
 
 def _ahead(day: date, meta: chart.Meta, now: datetime) -> str:

@@ -19,9 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import polars as pl
 
 from wealthos_pipeline.core.errors import SourceError
-
-CENTS = {"GBp": "GBP", "GBX": "GBP", "ZAc": "ZAR", "ZAC": "ZAR", "ILA": "ILS"}
-"""Quotation in hundredths → the currency itself."""
+from wealthos_pipeline.data.processors.units import MINOR
 
 SCHEMA = {
     "date": pl.Date,
@@ -222,9 +220,9 @@ def _dividends(events: Mapping[str, Any], meta: Meta) -> list[tuple[date, float 
 def _in(paid: str | None, quoted: str | None, amount: float | None) -> float | None:
     if amount is None or not paid or not quoted or paid == quoted:
         return amount
-    if CENTS.get(quoted) == paid:
+    if MINOR.get(quoted) == paid:
         return amount * 100.0
-    if CENTS.get(paid) == quoted:
+    if MINOR.get(paid) == quoted:
         return amount / 100.0
     return None
 
