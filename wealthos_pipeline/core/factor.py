@@ -6,7 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.core.asset import AssetClass
 
@@ -57,9 +59,49 @@ class Factor:
 
     @property
     def definition_hash(self) -> str:
-        """16 hex digits over everything that changes the values."""
-        code = None
-        if self.function is not None:
-            code = self.function.__code__.co_code.hex() + repr(self.function.__code__.co_consts)
+        """16 hex digits over everything that changes the values.
+
+        Of a function that is the whole file it stands in: helpers, constants and all. A comment
+        there makes another definition too.
+        """
+        code = None if self.function is None else _written(self.function)
         body = [self.name, self.expression, code, self.basis, self.lookback]
         return hashlib.blake2b(json.dumps(body).encode(), digest_size=8).hexdigest()
+
+
+DIGEST = "__source_digest__"
+"""Name under which a module that was read by hand keeps the digest of its text."""
+
+
+def _written(function: Callable[..., Any]) -> list[Any]:
+    """What a function was written as: its file's digest, its name, and what it was made with."""
+    inner = getattr(function, "func", None)  # functools.partial
+    if inner is not None and not hasattr(function, "__code__"):
+        made = [repr(getattr(function, "args", ())), repr(getattr(function, "keywords", {}))]
+        return [*_written(inner), *made]
+    code = getattr(function, "__code__", None)
+    if code is None:  # an object that can be called
+        return [*_written(type(function).__call__), repr(vars(function))]
+    cells = [repr(_cell(c)) for c in (getattr(function, "__closure__", None) or ())]
+    made = [
+        function.__qualname__,
+        repr(function.__defaults__),
+        repr(function.__kwdefaults__),
+        *cells,
+    ]  # type: ignore[attr-defined]
+    digest = getattr(function, "__globals__", {}).get(DIGEST)
+    if digest is None and (path := Path(code.co_filename)).is_file():
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return [digest or _instructions(code), *made]
+
+
+def _cell(cell: Any) -> Any:
+    """What a closure holds; a function in it as it was written."""
+    held = cell.cell_contents
+    return _written(held) if callable(held) and hasattr(held, "__code__") else held
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    """Code without a file (typed at a prompt), inner functions included."""
+    consts = [_instructions(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), consts]

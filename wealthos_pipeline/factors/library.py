@@ -8,8 +8,9 @@ through the entry point group ``wealthos.factors``.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -47,6 +48,93 @@ MODULES = (
 
 GROUP = "wealthos.factors"
 
+MOST_COLUMNS = 60
+"""Factors of a family: its table is rewritten as a whole, and read as a whole."""
+
+RESERVED_COLUMNS = frozenset({"date", "instrument_id", "known_at", "slot", "year"})
+"""Columns that the tables of factors have or may get."""
+
+RESERVED_WORDS = frozenset(
+    [
+        "all",
+        "analyse",
+        "analyze",
+        "and",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asymmetric",
+        "both",
+        "case",
+        "cast",
+        "check",
+        "collate",
+        "column",
+        "constraint",
+        "create",
+        "default",
+        "deferrable",
+        "desc",
+        "describe",
+        "distinct",
+        "do",
+        "else",
+        "end",
+        "except",
+        "false",
+        "fetch",
+        "for",
+        "foreign",
+        "from",
+        "group",
+        "having",
+        "in",
+        "initially",
+        "intersect",
+        "into",
+        "lambda",
+        "lateral",
+        "leading",
+        "limit",
+        "not",
+        "null",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "pivot",
+        "pivot_longer",
+        "pivot_wider",
+        "placing",
+        "primary",
+        "qualify",
+        "references",
+        "returning",
+        "select",
+        "show",
+        "some",
+        "summarize",
+        "symmetric",
+        "table",
+        "then",
+        "to",
+        "trailing",
+        "true",
+        "union",
+        "unique",
+        "unpivot",
+        "using",
+        "variadic",
+        "when",
+        "where",
+        "window",
+        "with",
+    ]
+)
+"""DuckDB's reserved words: as columns they would have to be quoted in every query."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -62,6 +150,11 @@ class Family:
     @property
     def table(self) -> str:
         return f"factors.{self.asset_class.value}_{self.name}"
+
+    @property
+    def own(self) -> bool:
+        """Whether it holds a quant's own factors; then it holds no others."""
+        return any("own" in f.sets for f in self.factors)
 
     @cached_property
     def lookback(self) -> int:
@@ -97,11 +190,25 @@ class Family:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with something of a quant's own. home: the file or package; factor: its name,
+    empty where the whole file cannot be used."""
+
+    home: str
+    factor: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Library:
-    """All factors of the chosen sets by name, in the order of their modules."""
+    """All factors of the chosen sets by name, in the order of their modules.
+
+    faults: own files and factors that were left out, and why.
+    """
 
     factors: Mapping[str, Factor]
+    faults: tuple[Fault, ...] = ()
 
     def families(self) -> list[Family]:
         """Families in the order in which their first factor was declared."""
@@ -168,58 +275,122 @@ def unit(factor: Factor) -> str:
     return inside.removesuffix("]") if inside.endswith("]") else ""
 
 
-def load(sets: Iterable[str] = ("core",), folder: Path | None = None) -> Library:
-    """The factors of ``sets``, and every own one (set ``own``).
+def load(
+    sets: Iterable[str] = ("core",), folder: Path | None = None, *, strict: bool = True
+) -> Library:
+    """The factors of ``sets`` (``all``: every one), and every own one (set ``own``).
 
     folder: own factors, YAML or Python files; None is ``data/inputs/factors``.
-    FactorError lists every fault: names that clash, expressions that cannot be read, unknown sets.
+    strict: FactorError lists every fault: names that clash, expressions that cannot be read, unknown
+    sets. Otherwise what is wrong with a quant's own files and packages is left out and listed in
+    ``Library.faults``, so that a run goes on with the rest.
     """
-    from wealthos_pipeline.factors.own import read_folder
+    chosen = tuple(sets)
+    found, faults = _found(folder)
+    library = _checked(found, faults, chosen)
+    ours = [f for f in library.faults if strict or not f.home]
+    if ours:
+        raise FactorError(
+            "the factor library cannot be used:\n" + "\n".join(f"  - {x.text}" for x in ours)
+        )
+    return library
+
+
+_Found = list[tuple[str, Factor]]
+
+
+def _found(folder: Path | None) -> tuple[_Found, list[Fault]]:
+    """Every factor with where it was found, the library's own first; files that cannot be read."""
+    from wealthos_pipeline.factors import own
     from wealthos_pipeline.utils.config import inputs_dir
 
-    found: list[tuple[str, Factor]] = []
-    for module in MODULES:
-        for f in import_module(f"wealthos_pipeline.factors.{module}").FACTORS:
-            found.append((module, f))
-    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-        for f in point.load()():
-            found.append((f"package {point.value}", replace(f, sets=(*f.sets, "own"))))
-    for path, f in read_folder(folder if folder is not None else inputs_dir() / "factors"):
-        found.append((path, f))
-    return Library(_checked(found, tuple(sets)))
-
-
-def _checked(found: list[tuple[str, Factor]], sets: tuple[str, ...]) -> Mapping[str, Factor]:
-    faults: list[str] = []
-    homes: dict[str, str] = {}
-    kept: dict[str, Factor] = {}
-    known = {s for _, f in found for s in f.sets} | {"core", "own"}
-    faults += [
-        f"no factor set {s!r}; sets: {', '.join(sorted(known))}" for s in sets if s not in known
+    found: _Found = [
+        (module, f)
+        for module in MODULES
+        for f in import_module(f"wealthos_pipeline.factors.{module}").FACTORS
     ]
-    for home, f in found:
-        if f.name in homes:
-            faults.append(f"{f.name!r} is declared twice: in {homes[f.name]} and in {home}")
+    faults: list[Fault] = []
+    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+        home = f"package {point.value}"
+        try:
+            offered = list(point.load()())
+            if odd := [type(f).__name__ for f in offered if not isinstance(f, Factor)]:
+                raise FactorError(f"gave {odd[0]}; expected wealthos_pipeline.core.factor.Factor")
+        except Exception as error:
+            words = str(error) if isinstance(error, FactorError) else f"cannot be loaded: {error!r}"
+            faults.append(Fault(home, "", f"{home} {words}"))
             continue
-        homes[f.name] = home
+        found += [(home, own.as_own(f)) for f in offered]
+    for path in own.files(folder if folder is not None else inputs_dir() / "factors"):
+        try:
+            found += [(path.name, f) for f in own.read(path)]
+        except FactorError as error:
+            faults.append(Fault(path.name, "", str(error)))
+    return found, faults
+
+
+def _checked(found: _Found, faults: Iterable[Fault], sets: tuple[str, ...]) -> Library:
+    """The chosen factors that can be used; faults of the library itself have no ``home``."""
+    faults = list(faults)
+    known = {s for _, f in found for s in f.sets} | {"core", "own", "all"}
+    faults += [
+        Fault("", "", f"no factor set {s!r}; sets: {', '.join(sorted(known))}")
+        for s in sets
+        if s not in known
+    ]
+    homes: dict[str, tuple[str, str]] = {}
+    ours: set[tuple[AssetClass, str]] = set()
+    kept: dict[str, Factor] = {}
+    width: dict[tuple[AssetClass, str], int] = {}
+    for home, f in found:
+        own = "own" in f.sets
+        family = (f.asset_class, f.family)
+
+        def fault(text: str, home: str = home, f: Factor = f, own: bool = own) -> None:
+            faults.append(Fault(home if own else "", f.name, text))
+
+        if f.name.casefold() in homes:
+            name, other = homes[f.name.casefold()]
+            same = repr(f.name) if f.name == name else f"{f.name!r} (in SQL the same as {name!r})"
+            fault(f"{same} is declared twice: in {other} and in {home}")
+            continue
+        homes[f.name.casefold()] = (f.name, home)
+        if not own:
+            ours.add(family)
+        if not (own or "all" in sets or set(f.sets) & set(sets)):
+            continue
         try:
             check(f)
         except FactorError as error:
-            faults.append(f"{home}: {error}")
+            fault(f"{home}: {error}")
             continue
-        if set(f.sets) & {*sets, "own"}:
-            kept[f.name] = f
-    if faults:
-        raise FactorError(
-            "the factor library cannot be used:\n" + "\n".join(f"  - {x}" for x in faults)
-        )
-    return MappingProxyType(kept)
+        if own and family in ours:
+            fault(
+                f"{home}: {f.name} asks for the family {f.family!r}, which is the library's own; "
+                "give it another name, such as 'own'"
+            )
+            continue
+        width[family] = width.get(family, 0) + 1
+        if width[family] > MOST_COLUMNS:
+            fault(
+                f"{home}: {f.name} is number {width[family]} of the family {f.family!r}, whose table "
+                f"has {MOST_COLUMNS} columns at most; begin another family"
+            )
+            continue
+        kept[f.name] = f
+    return Library(MappingProxyType(kept), tuple(faults))
 
 
 def check(factor: Factor) -> None:
-    """FactorError unless the definition can be computed."""
-    if not factor.name.isidentifier() or factor.name in ("date", "instrument_id"):
+    """FactorError unless the definition can be computed and its name can be a column in SQL."""
+    name = factor.name.casefold()
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", factor.name) or name in RESERVED_COLUMNS:
         raise FactorError(f"{factor.name!r} cannot be a column; use letters, digits and _")
+    if name in RESERVED_WORDS:
+        raise FactorError(
+            f"{factor.name!r} cannot be a column: SQL keeps the word for itself; "
+            f"'{factor.name}_factor' would do"
+        )
     if not factor.family.isidentifier():
         raise FactorError(
             f"{factor.name}: family {factor.family!r} cannot be part of a table's name"

@@ -11,23 +11,25 @@
         direction: -1
         title: Share of days above the 20-day mean
 
-``*.py``: a tuple ``FACTORS`` of ``core.factor.Factor``. Names that begin with ``_`` or ``.`` are
-left alone.
+``*.py``: a tuple ``FACTORS`` of ``core.factor.Factor``; what a function gets and gives back stands in
+``factors.functions``. Names that begin with ``_`` or ``.`` are left alone.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
+import hashlib
+import linecache
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.errors import FactorError
-from wealthos_pipeline.core.factor import Factor
+from wealthos_pipeline.core.factor import DIGEST, Factor
 
 
 class _Entry(BaseModel):
@@ -48,22 +50,25 @@ class _File(BaseModel):
     factors: dict[str, str | _Entry]
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, Factor]]:
-    """``(file name, factor)`` of every file in ``folder``; a folder that is not there has none."""
+def files(folder: Path) -> list[Path]:
+    """The files that hold factors, by name; a folder that is not there has none."""
     if not folder.is_dir():
-        return
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(("_", ".")):
-            continue
-        if path.suffix in (".yaml", ".yml"):
-            yield from ((path.name, f) for f in _from_yaml(path))
-        elif path.suffix == ".py":
-            yield from ((path.name, f) for f in _from_python(path))
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".yaml", ".yml", ".py") and not path.name.startswith(("_", "."))
+    ]
+
+
+def read(path: Path) -> list[Factor]:
+    """The factors of one file, in set ``own``; FactorError says what is wrong with it."""
+    return _from_python(path) if path.suffix == ".py" else _from_yaml(path)
 
 
 def _from_yaml(path: Path) -> list[Factor]:
     try:
-        body = _File.model_validate(yaml.safe_load(path.read_text("utf-8")) or {})
+        body = _File.model_validate(yaml.safe_load(_text(path)) or {})
     except yaml.YAMLError as error:
         raise FactorError(f"{path.name} is not YAML: {error}") from error
     except ValidationError as error:
@@ -93,12 +98,19 @@ def _from_yaml(path: Path) -> list[Factor]:
 
 
 def _from_python(path: Path) -> list[Factor]:
-    spec = importlib.util.spec_from_file_location(f"_own_factors_{path.stem}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    """Compiled from the text as it is now: a cached compilation may be of an older one."""
+    text = _text(path)
+    module = ModuleType(f"_own_factors_{path.stem}")
+    module.__file__ = str(path)
+    vars(module)[DIGEST] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    sys.modules[module.__name__] = module  # dataclasses look their module up
+    linecache.checkcache(str(path))
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
+    except SyntaxError as error:
+        raise FactorError(
+            f"{path.name} is not Python: {error.msg} (line {error.lineno})"
+        ) from error
     except Exception as error:
         raise FactorError(f"{path.name} fails when it is imported: {error!r}") from error
     found = getattr(module, "FACTORS", None)
@@ -106,4 +118,16 @@ def _from_python(path: Path) -> list[Factor]:
         raise FactorError(
             f"{path.name} has no FACTORS, a tuple of wealthos_pipeline.core.factor.Factor"
         )
-    return [replace(f, sets=tuple(dict.fromkeys((*f.sets, "own")))) for f in found]
+    return [as_own(f) for f in found]
+
+
+def as_own(factor: Factor) -> Factor:
+    """``factor`` in the set ``own``, which belongs to every run."""
+    return replace(factor, sets=tuple(dict.fromkeys((*factor.sets, "own"))))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FactorError(f"{path.name} cannot be read: {error}") from error
