@@ -77,6 +77,22 @@ FACTORS = (
         ),
         ("factor", "universe", "horizon"),
     ),
+    TableContract(
+        "factors.admissions",
+        "Own factors as they stand: admitted after a trial of their definition, or refused and why.",
+        (
+            _C("factor", "str", "factor; of a file that cannot be read its name"),
+            _C("definition", "str", "definition hash; empty where nothing could be read"),
+            _C("table", "str", "table of its family"),
+            _C("admitted", "bool", "whether its values are computed; else its column is null"),
+            _C("reason", "str", "why it was refused; a remark on an admitted one", "", True),
+            _C("cuts", "str", "sessions at which the panel was cut off", "", True),
+            _C("instruments", "i32", "instruments that it was tried on", "", True),
+            _C("sessions", "i32", "sessions that it was tried on", "", True),
+            _C("checked_at", "instant", "run in which it was tried"),
+        ),
+        ("factor", "definition"),
+    ),
 )
 
 MODELS = (
@@ -116,6 +132,9 @@ MODELS = (
             _C("params", "str", "JSON of parameters"),
             _C("artefact", "str", "the fitted model as text, JSON"),
             _C("artefact_hash", "str", "BLAKE2b of the artefact"),
+            _C("data_hash", "str", "BLAKE2b of the rows trained on", "", True),
+            _C("stale_since", "instant", "run that restated the rows trained on", "", True),
+            _C("stale_reason", "str", "what was restated, in words", "", True),
         ),
         ("model_id",),
         "refit_date",
