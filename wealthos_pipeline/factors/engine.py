@@ -20,6 +20,9 @@ from wealthos_pipeline.factors.library import Family
 from wealthos_pipeline.factors.panel import Panel, Vector, known_by_slot, layout
 from wealthos_pipeline.factors.plan import Plan, plan
 
+MARKET = "market"
+"""Identity of factors that the equities have as a whole (``Factor.target``, no series read)."""
+
 BLOCK_CELLS = 65_536
 """Cells of a block of instruments: half a megabyte an array."""
 
@@ -45,7 +48,8 @@ def compute(
 
     Rows: one where the instrument has a bar on a date ≥ ``start`` (None: all). A factor that reads
     no price of an instrument has the identity ``series:<first series it reads>`` and a row on every
-    session on which that series is known. Null: the input is missing, the window has too few
+    session on which that series is known; one with a ``target`` that reads no series is the same for
+    all equities and has the identity ``market``. Null: the input is missing, the window has too few
     observations, or the result is not a finite number. The bits depend on the inputs within the
     lookback alone: not on ``start``, threads, blocks or the order of rows.
     """
@@ -216,8 +220,12 @@ def _family(family: Family, market: _Market) -> pl.DataFrame:
     """Rows of a family: those of instruments, then those of series."""
     priced: dict[str, Node] = {}
     keyed: dict[str, dict[str, Node]] = {}
+    shared: dict[str, Node] = {}
+    targets = {f.name: f.target for f in family.factors}
     for name, tree in family.trees.items():
-        if fields(tree) - {"market_ret"} or not series_of(tree):
+        if targets[name] and not series_of(tree):
+            shared[name] = tree
+        elif fields(tree) - {"market_ret"} or not series_of(tree):
             priced[name] = tree
         else:
             keyed.setdefault(series_of(tree)[0][0], {})[name] = tree
@@ -226,6 +234,8 @@ def _family(family: Family, market: _Market) -> pl.DataFrame:
     if priced or functions:
         parts.append(_of_instruments(family.asset_class, priced, functions, market))
     parts.extend(_of_series(name, trees, market) for name, trees in keyed.items())
+    if shared:
+        parts.append(_of_market(shared, market))
     return pl.concat(parts, how="diagonal") if parts else family.contract.empty()
 
 
@@ -287,6 +297,15 @@ def _of_series(name: str, trees: Mapping[str, Node], market: _Market) -> pl.Data
     return rows.with_columns(
         pl.Series(n, float32(cells[i][kept]), nan_to_null=True) for n, i in p.outputs.items()
     )
+
+
+def _of_market(trees: Mapping[str, Node], market: _Market) -> pl.DataFrame:
+    """Cross-sections of the equities that are the same for every name: one row a date, ``market``."""
+    rows = _of_instruments(AssetClass.EQUITY, trees, [], market)
+    first = rows.group_by("date", maintain_order=True).agg(
+        pl.col(n).drop_nulls().first() for n in trees
+    )
+    return first.select("date", pl.lit(MARKET).alias("instrument_id"), *trees)
 
 
 def _columns(p: Plan, panel: Panel, market: _Market, begin: int) -> dict[int, np.ndarray]:
