@@ -38,12 +38,14 @@ MODULES = (
     "equity.liquidity",
     "equity.technical",
     "equity.seasonality",
+    "equity.value",
     "equity.alpha158",
     "equity.alpha360",
     "fixed_income.curve",
     "fixed_income.credit",
     "cross_asset.trend",
     "cross_asset.risk",
+    "cross_asset.market",
 )
 
 GROUP = "wealthos.factors"

@@ -3,6 +3,8 @@
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.factor import Factor
 
+_UP = "(($ret > 0) + 0 * $ret)"
+_DOWN = "(($ret < 0) + 0 * $ret)"
 _RESIDUAL = "Ref(BetaResi($ret, $market_ret, 252, min_periods=126), 21)"
 
 FACTORS = (
@@ -43,5 +45,78 @@ FACTORS = (
         direction=+1,
         title="Close over its 52-week high [ratio]",
         reference="George & Hwang (2004)",
+    ),
+    Factor(
+        name="momentum_12_7",
+        expression="Ref($close, 126) / Ref($close, 252) - 1",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Return from 12 to 6 months ago (intermediate momentum) [decimal]",
+        reference="Novy-Marx (2012)",
+        nan_means="no bar 126 or 252 sessions ago",
+    ),
+    Factor(
+        name="frog_in_the_pan_12_1",
+        expression=f"Ref(Mean({_UP} - {_DOWN}, 231, min_periods=160), 21)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Share of days up less share of days down, 12 months, skipping the last [decimal]",
+        reference="Da, Gurun & Warachka (2014): their discreteness times −sign(return)",
+        nan_means="fewer than 160 returns in the 231 sessions",
+    ),
+    Factor(
+        name="high_52w_recency",
+        expression="IdxMax($close, 252, min_periods=245) / 252",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Place of the 52-week high among the 252 sessions: 1 is today [ratio]",
+        reference="Bhootra & Hur (2013)",
+        nan_means="fewer than 245 bars in the 252 sessions",
+    ),
+    Factor(
+        name="momentum_acceleration",
+        expression="Ref($close, 21) / Ref($close, 126) - Ref($close, 126) / Ref($close, 231)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Return from 6 months to 1 month ago less that of the 105 sessions before [decimal]",
+        reference="Gettleman & Marks (2006)",
+        nan_means="no bar 21, 126 or 231 sessions ago",
+        sets=("extended",),
+    ),
+    Factor(
+        name="sharpe_momentum_12_1",
+        expression="Ref(Mean($ret, 231, min_periods=160) / Std($ret, 231, min_periods=160), 21)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Mean over deviation of daily returns, 12 months, skipping the last [ratio a day]",
+        reference="Rachev, Jašić, Stoyanov & Fabozzi (2007)",
+        sets=("extended",),
+    ),
+    Factor(
+        name="intraday_momentum_12_1",
+        expression="Ref(Sum(Log($close / $open), 231, min_periods=160), 21)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Sum of open-to-close log returns, 12 months, skipping the last [log return]",
+        reference="Lou, Polk & Skouras (2019)",
+        nan_means="no opens, or fewer than 160 in the 231 sessions",
+        sets=("extended",),
+    ),
+    Factor(
+        name="overnight_return_21",
+        expression="Sum(Log($open / Ref($close, 1)), 21, min_periods=15)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Sum of close-to-open log returns of the last month [log return]",
+        reference="Lou, Polk & Skouras (2019)",
+        nan_means="no opens, or fewer than 15 in the month",
+        sets=("extended",),
     ),
 )

@@ -14,6 +14,45 @@ def _y(tenor: str) -> str:
 # modified duration of a 10-year par bond with two coupons a year
 _DURATION = f"(1 - Power(1 + {_y('10Y')} / 200, -20)) / ({_y('10Y')} / 100)"
 
+NELSON_SIEGEL = {
+    "3M": (0.343680118383, 0.480619670650, -2.284736159689),
+    "6M": (0.037979816315, 0.483724330252, -0.768654770918),
+    "1Y": (-0.337060675779, 0.441244369086, 1.206372780116),
+    "2Y": (-0.516817369556, 0.256933835758, 2.560540603597),
+    "3Y": (-0.353661669432, 0.039657814940, 2.287365536342),
+    "5Y": (0.177161358466, -0.328649636598, 0.556935964119),
+    "7Y": (0.615602148506, -0.576362512671, -1.012771357477),
+    "10Y": (1.033116273096, -0.797167871417, -2.545052596090),
+}
+"""Tenor → its weight in level, slope and curvature: the pseudo-inverse of the loadings
+1, (1 − e^−λτ)/λτ and (1 − e^−λτ)/λτ − e^−λτ, τ in months, λ = 0.0609 (Diebold & Li 2006)."""
+
+
+def _fitted(which: int) -> str:
+    """A coefficient of the least-squares fit to the curve: a fixed mixture of its yields."""
+    return " + ".join(f"{w[which]} * {_y(t)}" for t, w in NELSON_SIEGEL.items())
+
+
+def _factor(
+    name: str, expression: str, direction: int, title: str, reference: str, *sets: str
+) -> Factor:
+    return Factor(
+        name=name,
+        expression=expression,
+        asset_class=_CLASS,
+        family=_FAMILY,
+        direction=direction,
+        title=title,
+        reference=reference,
+        inputs=_INPUTS,
+        nan_means=_UNKNOWN,
+        sets=sets or ("core",),
+        target="bond",
+    )
+
+
+_NS = "Nelson & Siegel (1987); Diebold & Li (2006), on par instead of zero yields"
+
 FACTORS = (
     Factor(
         name="curve_level",
@@ -25,6 +64,7 @@ FACTORS = (
         reference="Litterman & Scheinkman (1991)",
         inputs=_INPUTS,
         nan_means=_UNKNOWN,
+        target="bond",
     ),
     Factor(
         name="curve_slope",
@@ -36,6 +76,7 @@ FACTORS = (
         reference="Fama & Bliss (1987)",
         inputs=_INPUTS,
         nan_means=_UNKNOWN,
+        target="bond",
     ),
     Factor(
         name="curve_curvature",
@@ -47,6 +88,7 @@ FACTORS = (
         reference="Litterman & Scheinkman (1991)",
         inputs=_INPUTS,
         nan_means=_UNKNOWN,
+        target="bond",
     ),
     Factor(
         name="rates_momentum_10y",
@@ -58,6 +100,7 @@ FACTORS = (
         reference="Moskowitz, Ooi & Pedersen (2012)",
         inputs=_INPUTS,
         nan_means=_UNKNOWN,
+        target="bond",
     ),
     Factor(
         name="carry_roll_10y",
@@ -69,5 +112,65 @@ FACTORS = (
         reference="Koijen, Moskowitz, Pedersen & Vrugt (2018)",
         inputs=_INPUTS,
         nan_means=_UNKNOWN,
+        target="bond",
+    ),
+    _factor(
+        "ns_level",
+        _fitted(0),
+        +1,
+        "Nelson–Siegel level: the yield of a bond without end [percent]",
+        _NS,
+    ),
+    _factor(
+        "ns_slope",
+        _fitted(1),
+        -1,
+        "Nelson–Siegel slope: the short end less the level [percent]",
+        _NS,
+    ),
+    _factor(
+        "ns_curvature",
+        _fitted(2),
+        +1,
+        "Nelson–Siegel curvature: the hump at 2 to 3 years [percent]",
+        _NS,
+    ),
+    _factor(
+        "term_spread",
+        f"{_y('10Y')} - {_y('3M')}",
+        +1,
+        "10-year less 3-month yield [percent]",
+        "Campbell & Shiller (1991); Fama & French (1989)",
+    ),
+    _factor(
+        "rates_momentum_10y_3m",
+        f"Ref({_y('10Y')}, 63) - {_y('10Y')}",
+        +1,
+        "Fall of the 10-year par yield over 3 months [percent]",
+        "Moskowitz, Ooi & Pedersen (2012)",
+    ),
+    _factor(
+        "bond_value_10y",
+        f"{_y('10Y')} - Ref({_y('10Y')}, 1260)",
+        +1,
+        "Rise of the 10-year par yield over 5 years [percent]",
+        "Asness, Moskowitz & Pedersen (2013)",
+        "extended",
+    ),
+    _factor(
+        "forward_5y5y_spread",
+        f"2 * {_y('10Y')} - {_y('5Y')} - {_y('3M')}",
+        +1,
+        "5-year rate in 5 years, from par yields to first order, less the 3-month yield [percent]",
+        "Fama & Bliss (1987)",
+        "extended",
+    ),
+    _factor(
+        "curve_momentum_12m",
+        f"Delta({_y('10Y')} - {_y('2Y')}, 252)",
+        -1,
+        "Change of the 10-year less the 2-year yield over 12 months [percent]",
+        "Brooks & Moskowitz (2017)",
+        "extended",
     ),
 )
