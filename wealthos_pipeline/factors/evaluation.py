@@ -119,7 +119,7 @@ def _perform(
     lags = sorted({1, *horizons})
 
     def one(name: str) -> tuple[np.ndarray, np.ndarray]:
-        out = np.empty((len(horizons), len(days), 8))
+        out = np.empty((len(horizons), len(days), 9))
         moved = np.empty((len(lags), len(days), 3))
         perform(
             column32(rows, name), label, order, labelled, off, slot, code, len(ids), min_names,

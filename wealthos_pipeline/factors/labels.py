@@ -78,11 +78,19 @@ def forward_returns(
 
 
 def _slots(prices: pl.DataFrame, calendar: TradingCalendar) -> pl.Series:
-    """Absolute session numbers of the rows."""
-    if "slot" in prices.columns:
-        return prices["slot"].cast(pl.Int64)
-    days = calendar.frame().select("date", pl.col("slot").cast(pl.Int64))
-    return prices.select("date").join(days, on="date", how="left", maintain_order="left")["slot"]
+    """Absolute session numbers of the rows, null on a day without a session."""
+    found = pl.Series("slot", slots(prices, calendar))
+    return found.set(found < 0, None)
+
+
+def slots(rows: pl.DataFrame, calendar: TradingCalendar) -> np.ndarray:
+    """Session number of each row: of ``slot``, or of its ``date``; −1 on a day without a session."""
+    if "slot" in rows.columns:
+        return rows["slot"].cast(pl.Int64).fill_null(-1).to_numpy()
+    sessions = calendar.frame()["date"].to_physical().to_numpy()
+    days = rows["date"].to_physical().fill_null(-1).to_numpy()
+    place = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
+    return np.where(sessions[place] == days, place, -1).astype(np.int64)
 
 
 def _with_ends(rows: pl.DataFrame, horizon: int, calendar: TradingCalendar) -> pl.DataFrame:

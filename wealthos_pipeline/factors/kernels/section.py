@@ -103,7 +103,7 @@ def order_labels(label, off, order, count):  # type: ignore[no-untyped-def]
 def perform(  # type: ignore[no-untyped-def]
     x, label, order, labelled, off, slot, code, names, min_names, lags, out, moved
 ):
-    """``out[h, d]``: n, IC, rank IC, means of buckets 1 to 5. ``moved[l, d]``, against the session
+    """``out[h, d]``: n, IC, rank IC, means of buckets 1 to 5 and of all. ``moved[l, d]``, against the session
     ``lags[l]`` before and over every name with a value: share of the top bucket's names that were
     not in it then, the same of the bottom bucket, correlation of the ranks then and now.
 
@@ -263,6 +263,7 @@ def perform(  # type: ignore[no-untyped-def]
                     elif buckets == 2:
                         column = 4 * b - 3
                     out[h, d, 2 + column] = total[b] / count[b]
+            out[h, d, 8] = sy / n
             mx, my, middle = sx / n, sy / n, 0.5 * (n + 1)
             xx, yy, xy, rx, ry, rxy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for j in range(m):
