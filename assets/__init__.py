@@ -13,7 +13,9 @@ def definitions() -> list[dg.AssetsDefinition]:
     from wealthos_pipeline import factors as library_room
     from wealthos_pipeline.utils.config import inputs_dir, load_settings
 
-    library = library_room.load(load_settings().factors.sets, inputs_dir() / "factors")
+    library = library_room.load(
+        load_settings().factors.sets, inputs_dir() / "factors", strict=False
+    )
     stages = (
         *ingest.STAGES,
         *clean.STAGES,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
 from assets.evaluation import score_stages
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.factors import Family, Library
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.factors import admission
+
+ADMISSIONS = "factors.admissions"
 
 _PRICE_COLUMNS = (
     "instrument_id", "date", "slot", "open", "high", "low", "close", "volume",
@@ -19,36 +28,86 @@ _PRICE_COLUMNS = (
 _ENGINE = tuple(
     f"factors/{name}"
     for name in (
-        "engine.py", "execution.py", "expression.py", "kernels", "library.py", "operators.py",
-        "panel.py", "plan.py",
+        "engine.py", "execution.py", "expression.py", "functions.py", "kernels", "library.py",
+        "operators.py", "panel.py", "plan.py", "sections.py",
     )
 )  # fmt: skip
 """What computes a factor's values; its own definition is hashed by its family."""
 
 
+@stage(
+    contract(ADMISSIONS),
+    group="factors",
+    inputs=("clean.prices", "clean.series", "clean.instruments"),
+    always=True,
+)
+def admissions(work: Work) -> Mapping[str, pl.DataFrame]:
+    """Own factors tried before they are used: cut off at random sessions, with no more history than
+    they ask for, asked twice. What fails stays out, with the reason; everything else goes on."""
+    from wealthos_pipeline.factors import admission
+
+    session = work.session
+    stored = session.lake.read(ADMISSIONS)
+    todo = admission.pending(session.library, stored, again=session.full)
+    tried = []
+    if todo:
+        since = session.calendar.offset(work.end, -admission.sessions(todo))
+        market = _market(work, since, statements=any(_reads_statements(f) for f in todo))
+        tried = [admission.examine(f, market) for f in todo]
+    now = admission.state(session.library, stored, tried, session.now)
+    for name, reason in now.filter(~pl.col("admitted")).select("factor", "reason").iter_rows():
+        work.say(ADMISSIONS, name, f"left out: {reason}")
+    return {ADMISSIONS: now}
+
+
+def _market(work: Work, since: date | None, *, statements: bool) -> admission.Market:
+    """What factors are computed from, from ``since`` on (None: everything)."""
+    from wealthos_pipeline.data.processors.membership import traded
+    from wealthos_pipeline.factors.admission import Market
+
+    lake = work.session.lake
+    prices = traded(lake.read("clean.prices", start=since, columns=[*_PRICE_COLUMNS, "flags"]))
+    return Market(
+        prices.select(_PRICE_COLUMNS),
+        lake.read("clean.series", start=since),
+        lake.read("clean.instruments"),
+        work.session.calendar,
+        lake.read("clean.fundamentals") if statements else None,
+    )
+
+
+def _reads_statements(factor: Factor) -> bool:
+    return "clean.fundamentals" in factor.inputs or "Statement(" in (factor.expression or "")
+
+
 def _family_stage(family: Family) -> Stage:
+    statements = any(_reads_statements(f) for f in family.factors)
+
     def compute(work: Work) -> Mapping[str, pl.DataFrame]:
-        from wealthos_pipeline import factors
+        from wealthos_pipeline.factors import admission
 
         session = work.session
         own = session.library.family(family.asset_class, family.name)
-        values = factors.compute(
-            own,
-            work.prices(back=own.lookback, columns=_PRICE_COLUMNS, equity=False, traded=True),
-            work.read("clean.series"),
-            instruments=session.lake.read("clean.instruments"),
-            calendar=session.calendar,
-            start=work.start,
-        )
+        market = _market(work, work.back(own.lookback), statements=statements)
+        if not own.own:
+            return {family.table: market.values(own, work.start)}
+        refused = admission.refused(session.lake.read(ADMISSIONS), session.library)
+        values, failed = admission.compute_admitted(own, market, refused, work.start)
+        for name, reason in failed.items():
+            session.failed_factors[name] = f"its computation failed: {reason}"
+            work.say(family.table, name, f"has no values: {reason}")
         return {family.table: values}
 
     titles = "\n".join(f"- `{f.name}`: {f.title} ({f.reference})" for f in family.factors)
     compute.__doc__ = f"{family.asset_class.value} factors, family {family.name}.\n\n{titles}"
     first = family.factors[0].name
+    inputs = ["clean.prices", "clean.series", "clean.instruments"]
+    inputs += ["clean.fundamentals"] if statements else []
+    inputs += [ADMISSIONS] if family.own else []
     return stage(
         family.contract,
         group="factors",
-        inputs=("clean.prices", "clean.series", "clean.instruments"),
+        inputs=inputs,
         definition=lambda settings, h=family.definition_hash: h,  # type: ignore[misc]
         rooms=_ENGINE,
         plots={family.table: first},
@@ -58,4 +117,4 @@ def _family_stage(family: Family) -> Stage:
 
 def stages(library: Library) -> tuple[Stage, ...]:
     """All factor stages of a library."""
-    return (*(_family_stage(f) for f in library.families()), *score_stages(library))
+    return (admissions, *(_family_stage(f) for f in library.families()), *score_stages(library))

@@ -94,7 +94,7 @@ def _heat(work: Work, marks: pl.DataFrame, whole: pl.DataFrame) -> dg.MarkdownMe
 @stage(
     contract("monitor.alerts"),
     group="monitor",
-    inputs=(*_JUDGED, "clean.series", "meta.coverage"),
+    inputs=(*_JUDGED, "clean.series", "meta.coverage", "factors.admissions", "models.registry"),
     rooms=tuple(f"market_monitor/{name}.py" for name in ("alerts", "evidence", "known", "rules")),
     owner="team:portfolio",
     definition=lambda s: file_hash(s.root / "failures.jsonl"),
@@ -117,7 +117,13 @@ def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
     )
     previous = session.run.previous
     failed = failures.read(work.settings.root, since=previous and previous.finished_at)
-    return {"monitor.alerts": pl.concat([found, room.failed_runs(failed, work.end)])}
+    told = [
+        found,
+        room.failed_runs(failed, work.end),
+        room.refused_factors(session.lake.read("factors.admissions"), work.end),
+        room.stale_fits(session.lake.read("models.registry"), work.end),
+    ]
+    return {"monitor.alerts": pl.concat(told)}
 
 
 def _checks(work: Work) -> pl.DataFrame:
@@ -169,7 +175,13 @@ def checks(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("meta.catalog"),
     group="publish",
-    inputs=("factors.summary", "models.registry", "clean.series", "clean.gaps"),
+    inputs=(
+        "factors.summary",
+        "factors.admissions",
+        "models.registry",
+        "clean.series",
+        "clean.gaps",
+    ),
     owner="team:data",
     always=True,
 )
@@ -177,8 +189,10 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     """Tables, columns, factors, models, the source and its biases, in words; what is missing and why."""
     from wealthos_pipeline.data.sources import snapshots
     from wealthos_pipeline.data.storage import catalog as room
+    from wealthos_pipeline.factors import admission
 
     session = work.session
+    refused = admission.refused(session.lake.read("factors.admissions"), session.library)
     prices = session.lake.scan("clean.prices").select(pl.all().count()).collect().row(0, named=True)
     available = [name for name, filled in prices.items() if filled]
     pairs = session.lake.scan("clean.series", columns=["series", "tenor"]).unique().collect()
@@ -191,7 +205,9 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
         "meta.catalog": room.build(
             contracts,
             factors=tuple(session.library.factors.values()),
-            missing=session.library.missing_reasons(available, series),
+            missing=session.library.missing_reasons(available, series)
+            | refused
+            | session.failed_factors,
             info=snapshots.declared(session.source.info(), session.lake.read),
         )
     }

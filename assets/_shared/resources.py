@@ -42,7 +42,14 @@ class Session:
     from_date: date | None = None
     checks: list[pl.DataFrame] = field(default_factory=list)
     manifest: Manifest | None = None
+    failed_factors: dict[str, str] = field(default_factory=dict)
     opened: float = field(default_factory=time.monotonic)
+
+    @property
+    def keeps_fits(self) -> bool:
+        """Whether fits stand when rows that they were trained on are restated: unless everything is
+        computed again, or was made by other code or definitions than in the run before."""
+        return not (self.full or self.from_date is not None or self.run.redefined)
 
     @property
     def clock(self) -> datetime:
@@ -124,7 +131,7 @@ def open_session(
     limit_threads(settings.cores)
     calendar = TradingCalendar(settings.source.exchange, settings.time.known_lag_minutes)
     lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
-    library = factors.load(settings.factors.sets, inputs_dir() / "factors")
+    library = factors.load(settings.factors.sets, inputs_dir() / "factors", strict=False)
     lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
     mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")  # faults first of all
     with (

@@ -48,6 +48,12 @@ class Work:
     start: date | None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     hindsight: dict[str, pl.DataFrame] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def say(self, table: str, name: str, words: str) -> None:
+        """Note ``name: words`` for ``table``, and tell whoever watches the run."""
+        self.note(table, name, words)
+        self.said.append(f"{name} {words}")
 
     def note(self, table: str, key: str, value: Any) -> None:
         """Say ``key: value`` in the metadata of ``table``'s materialisation."""
@@ -262,6 +268,7 @@ class Stage:
             )
         session.run.done(plan)
         note = "everything" if work.start is None else f"from {work.start}"
+        note = "; ".join([note, *work.said])
         _LOG.info(
             "finished",
             extra={**extra, "rows": rows, "seconds": time.perf_counter() - started, "note": note},

@@ -126,6 +126,8 @@ class Driver:
     """A pipeline (see ``properties.Pipeline``) made of the real stages.
 
     until: stop when these tables are made; None makes all. tamper: table → what is done to it.
+    folder: own factors. keeps_fits: whether restated rows leave fits as they are and mark them; without,
+    they are made again, and a day's update equals the full run in every table.
     """
 
     def __init__(
@@ -135,12 +137,15 @@ class Driver:
         *,
         until: Sequence[str] | None = None,
         tamper: Mapping[str, Tamper] | None = None,
+        folder: Path | None = None,
+        keeps_fits: bool = False,
     ) -> None:
         from wealthos_pipeline import factors
 
         self.settings = config
         self.calendar = calendar
-        self.library = factors.load(config.factors.sets)
+        self.library = factors.load(config.factors.sets, folder)
+        self.keeps_fits = keeps_fits
         self.stages = stages(self.library)
         if until is not None:
             self.stages = needed(self.stages, until)
@@ -185,7 +190,7 @@ class Driver:
         session = SimpleNamespace(
             settings=self.settings, lake=lake, calendar=self.calendar, library=self.library, now=now,
             run=SimpleNamespace(run_id="memory"), full=full, from_date=None, checks=[],
-            live=True,
+            live=True, failed_factors={}, keeps_fits=self.keeps_fits and not full,
         )  # fmt: skip
         start = stage._start(session, SimpleNamespace(full=full, dirty_from=dirty, clean=False))
         for table, made in stage._conformed(stage.compute(Work(session, start))).items():

@@ -99,6 +99,7 @@ def examine(
     days = part.prices["date"].unique().sort()
     chosen = _cuts(factor, days, family.lookback, cuts)
     tried = (chosen, part.prices["instrument_id"].n_unique(), len(days))
+    reason: str | None
     try:
         begun = time.monotonic()
         whole = part.values(family)
@@ -193,6 +194,32 @@ def leaks(
             if f.name not in out and (odd := differs(f.name, past, seen)):
                 out[f.name] = f"{odd('with later data', 'without')}, cut at {cut}"
     return out
+
+
+def compute_admitted(
+    family: Family, market: Market, refused: Mapping[str, str], start: date | None
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Values of an own family without the factors in ``refused``, and what failed just now.
+
+    A factor whose function fails on the day's data has no values then; the others have theirs. The
+    columns of what was left out are missing.
+    """
+    kept = [f for f in family.factors if f.name not in refused]
+    if not kept:
+        return family.contract.empty(), {}
+    try:
+        return market.values(replace(family, factors=tuple(kept)), start), {}
+    except FactorError:
+        failed: dict[str, str] = {}
+        for f in kept:
+            try:
+                market.values(replace(family, factors=(f,)), start)
+            except FactorError as error:
+                failed[f.name] = str(error).removeprefix(f"{f.name}: ")
+        if not failed:
+            raise
+    frame, more = compute_admitted(family, market, {**refused, **failed}, start)
+    return frame, failed | more
 
 
 # --- the table of admissions ---------------------------------------------------------------------

@@ -231,3 +231,58 @@ def failed_runs(failures: pl.DataFrame, day: date) -> pl.DataFrame:
             pl.lit(None, dtype=pl.Float64).alias("value"),
         )
     )
+
+
+def refused_factors(admissions: pl.DataFrame, day: date) -> pl.DataFrame:
+    """One warning an own factor, or file of such, that was left out.
+
+    admissions: ``factors.admissions``.
+    """
+    return contract("monitor.alerts").conform(
+        admissions.filter(~pl.col("admitted"))
+        .unique("factor", keep="first", maintain_order=True)
+        .select(
+            pl.lit(day).alias("date"),
+            pl.lit("factor_left_out").alias("alert"),
+            pl.col("factor").alias("subject"),
+            pl.lit("warning").alias("severity"),
+            pl.format("Your own {} is left out: {}", "factor", "reason").alias("text"),
+            pl.lit(None, dtype=pl.Float64).alias("value"),
+        )
+    )
+
+
+def stale_fits(registry: pl.DataFrame, day: date) -> pl.DataFrame:
+    """One warning a model of which fits in use saw rows that were restated since.
+
+    registry: ``models.registry``.
+    """
+    stale = (
+        registry.filter(pl.col("stale_since").is_not_null())
+        .group_by("model")
+        .agg(
+            pl.len().alias("fits"),
+            pl.col("stale_since").max(),
+            pl.col("refit_date").min().alias("first"),
+            pl.col("refit_date").max().alias("last"),
+        )
+        .sort("model")
+    )
+    return contract("monitor.alerts").conform(
+        stale.select(
+            pl.lit(day).alias("date"),
+            pl.lit("stale_fits").alias("alert"),
+            pl.col("model").alias("subject"),
+            pl.lit("warning").alias("severity"),
+            pl.format(
+                "{} fits of {} ({} to {}) were trained on rows restated since, last on {}; "
+                "they stand until `wealthos run --full`.",
+                "fits",
+                "model",
+                "first",
+                "last",
+                pl.col("stale_since").dt.strftime("%Y-%m-%d"),
+            ).alias("text"),
+            pl.col("fits").cast(pl.Float64).alias("value"),
+        )
+    )

@@ -108,6 +108,16 @@ class Run:
             return Plan(stage, False, True, None, versions, definition)
         return Plan(stage, False, False, first, versions, definition)
 
+    @property
+    def redefined(self) -> bool:
+        """Whether a stage that is done was made by other code or settings than in the last run."""
+        before = dict(self.previous.consumed) if self.previous else {}
+        return any(
+            made.definition != before[stage].definition
+            for stage, made in self._consumed.items()
+            if stage in before
+        )
+
     def done(self, plan: Plan) -> None:
         """The stage has consumed what ``plan`` says."""
         self._consumed[plan.stage] = Consumed(dict(plan.inputs), plan.definition)
