@@ -233,7 +233,7 @@ def _words(series: pl.Series, dtype: str) -> tuple[npt.NDArray[np.unsignedintege
         bits = values.view(np.uint32)
         if np.isnan(values).any():
             bits = np.where(np.isnan(values), _NAN32, bits)
-        return bits.astype(np.uint64), valid
+        return bits, valid
     return values.astype(np.int64, copy=False).view(np.uint64), valid
 
 

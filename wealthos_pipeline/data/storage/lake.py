@@ -10,7 +10,7 @@ One writer at a time (``run.Run`` holds the lock); readers never lock.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -202,18 +202,19 @@ class Lake:
     def replace(
         self,
         table: str,
-        frame: pl.DataFrame,
+        frame: pl.DataFrame | Iterable[pl.DataFrame],
         *,
         start: date | None = None,
         end: date | None = None,
     ) -> Write:
         """The rows with date in [start, end] become exactly ``frame`` (no bounds: all rows).
 
-        Nothing is written if they already are; otherwise only the years that change.
-        ContractError for append-only tables, for restatable ones (``restate`` keeps their
-        history), and for rows outside of the range.
+        frame: or frames in order of date, each date in one of them; of a table cut by year no more
+        than a year of them is held. Nothing is written if the rows already are; otherwise only the
+        years that change, as one version. ContractError for append-only tables, for restatable ones
+        (``restate`` keeps their history), and for rows outside of the range.
         """
-        from wealthos_pipeline.data.storage import writing
+        from wealthos_pipeline.data.storage import streaming, writing
 
         contract = self.contract(table)
         if contract.append_only:
@@ -222,7 +223,9 @@ class Lake:
             raise ContractError(
                 f"{table} keeps a history; use restate, with the instant of the run"
             )
-        return writing.replace(self, contract, contract.conform(frame), start, end)
+        if isinstance(frame, pl.DataFrame):
+            return writing.replace(self, contract, contract.conform(frame), start, end)
+        return streaming.replace(self, contract, frame, start, end)
 
     def restate(
         self,

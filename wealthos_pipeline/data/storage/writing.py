@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 def append(lake: Lake, contract: TableContract, frame: pl.DataFrame) -> Write:
     """Add ``frame`` as new files; many small old files are merged with it."""
-    state = _prepared(lake, contract)
+    state = prepared(lake, contract)
     if frame.is_empty() and state is not None:
-        return _unchanged(lake, contract, state, 0)
+        return unchanged(lake, contract, state, 0)
     _refuse_existing(lake, contract, frame)
     before = lake.digests(contract.name, state)
     crowd = layout.small_files(state.files if state else ())
@@ -48,21 +48,21 @@ def replace(
     end: date | None,
 ) -> Write:
     """Make ``frame`` the rows of [start, end], rewriting only the years that change."""
-    _check_range(contract, frame, start, end)
+    check_range(contract, frame, start, end)
     whole = start is None and end is None
-    state = _prepared(lake, contract, reshape=whole)
+    state = prepared(lake, contract, reshape=whole)
     files = state.files if state else ()
     before = lake.digests(contract.name, state)
     if contract.date_column is None:
         after = content.digests(frame, contract)
         if state is not None and after == before:
-            return _unchanged(lake, contract, state, frame.height)
+            return unchanged(lake, contract, state, frame.height)
         commit = Commit("replace", date.min if after != before else None, after)
         return _write(lake, contract, frame, files, commit, frame.height)
     new = content.digest_by_date(frame, contract)
     dirty, after = _compared(lake, contract, files, before, new, start, end)
     if state is not None and dirty is None:
-        return _unchanged(lake, contract, state, frame.height)
+        return unchanged(lake, contract, state, frame.height)
     years = {int(y) for y in before.keys() | after.keys() if before.get(y) != after.get(y)}
     touched, held = layout.touched(files, years, contract)
     day = pl.col(contract.date_column)
@@ -89,9 +89,9 @@ def restate(
 ) -> Write:
     """``replace`` that keeps what was believed before. The history is written first: a run that
     dies between the two is rolled back in both."""
-    _check_range(contract, frame, start, end)
+    check_range(contract, frame, start, end)
     if earlier is not None:
-        _check_range(contract, earlier, start, end)
+        check_range(contract, earlier, start, end)
     past = declared.history_contract(contract)
     rows, versions = history.restated(
         contract,
@@ -105,7 +105,7 @@ def restate(
     if versions is not None:
         replace(lake, past, versions, start, end)
     elif latest is not None:
-        return _unchanged(lake, contract, lake.state(contract.name, latest), frame.height)
+        return unchanged(lake, contract, lake.state(contract.name, latest), frame.height)
     return replace(lake, contract, rows, start, end)
 
 
@@ -158,7 +158,7 @@ def _compared(
     return dirty, {k: d for k, d in sorted(after.items()) if d.rows}
 
 
-def _prepared(lake: Lake, contract: TableContract, *, reshape: bool = False) -> State | None:
+def prepared(lake: Lake, contract: TableContract, *, reshape: bool = False) -> State | None:
     """The newest state if the contract fits it; None if there is no table.
 
     reshape: the table is about to be replaced whole, so that a registered table (a factor family)
@@ -173,7 +173,7 @@ def _prepared(lake: Lake, contract: TableContract, *, reshape: bool = False) -> 
     removed = schema.removed(contract, state.types)
     if own and reshape and (retyped or removed):
         lake.table(contract.name).overwrite_schema(contract)
-        return _prepared(lake, contract)
+        return prepared(lake, contract)
     faults = retyped + ([] if own else [f"{n} is stored but not declared" for n in removed])
     if faults:
         step = "replace the whole table" if own else "run `wealthos data migrate`"
@@ -193,11 +193,6 @@ def _write(
 ) -> Write:
     """Write ``rows`` as new files, drop ``removes``, commit both as one version."""
     table = lake.table(contract.name)
-    latest = table.latest()
-    if latest is not None:
-        state = lake.state(contract.name, latest)
-        if state.description != schema.describe(contract):
-            table.evolve(contract, state)
     adds: list[DataFile] = []
     try:
         for block in layout.blocks(rows, contract, lake.block_bytes):
@@ -205,6 +200,31 @@ def _write(
     except BaseException:
         table.discard(adds)
         raise
+    return committed(lake, contract, adds, removes, commit, handed_in, data_change=data_change)
+
+
+def committed(
+    lake: Lake,
+    contract: TableContract,
+    adds: Sequence[DataFile],
+    removes: Sequence[DataFile],
+    commit: Commit,
+    handed_in: int,
+    *,
+    data_change: bool = True,
+) -> Write:
+    """Make one version of files that are written and files that it drops; if that fails the former
+    are deleted."""
+    table = lake.table(contract.name)
+    latest = table.latest()
+    if latest is not None:
+        state = lake.state(contract.name, latest)
+        if state.description != schema.describe(contract):
+            try:
+                table.evolve(contract, state)
+            except BaseException:
+                table.discard(adds)
+                raise
     version = table.create_or_commit(contract, adds, removes, commit, data_change=data_change)
     lake.written += [table.path / f.path for f in adds]
     lake.written.append(table.log_entry(version))
@@ -212,7 +232,7 @@ def _write(
     return Write(contract.name, version, True, handed_in, commit.dirty_from, digest.hash)
 
 
-def _unchanged(lake: Lake, contract: TableContract, state: State, rows: int) -> Write:
+def unchanged(lake: Lake, contract: TableContract, state: State, rows: int) -> Write:
     digest = content.total(lake.digests(contract.name, state))
     return Write(contract.name, state.version, False, rows, None, digest.hash)
 
@@ -243,7 +263,7 @@ def _refuse_existing(lake: Lake, contract: TableContract, frame: pl.DataFrame) -
         )
 
 
-def _check_range(
+def check_range(
     contract: TableContract, frame: pl.DataFrame, start: date | None, end: date | None
 ) -> None:
     """ContractError if the range makes no sense or rows lie outside of it."""
