@@ -25,7 +25,9 @@ SCORES = "factors.scores_equity"
     latest_only={"models.predictions": ("kind", "live"), "models.registry": ("kind", "live")},
 )
 def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Walk-forward fits (refitted yearly) and the live fit of the week, with purged labels."""
+    """Walk-forward fits (refitted yearly) and the live fit of the week, with purged labels.
+
+    Restated data are predicted again by the fits that were there, which are marked as stale."""
     from wealthos_pipeline import ml
 
     settings, lake = work.settings.models, work.session.lake
@@ -43,9 +45,13 @@ def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
         feature_names=features,
         start=work.start,
         registry=None if work.start is None else lake.read("models.registry"),
+        keep_at=work.session.now if work.session.keeps_fits else None,
         end=work.end,
         threads=work.settings.cores,
     )
+    stale = made.registry.filter(pl.col("stale_since") == work.session.now).height
+    if stale:
+        work.say("models.registry", f"{stale} fits", "saw rows that are restated now; they stand")
     return {"models.registry": made.registry, "models.predictions": made.predictions}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
@@ -41,6 +42,15 @@ def artefact_hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def data_hash(rows: Training) -> str:
+    """BLAKE2b of what a fit is made from, 16 hex digits: features, targets, weights, dates."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in (rows.X, rows.y, rows.w, rows.dates.astype(np.int64)):
+        digest.update(str(part.shape).encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
 def row(
     model: str,
     kind: str,
@@ -66,6 +76,9 @@ def row(
         "params": params,
         "artefact": text,
         "artefact_hash": digest,
+        "data_hash": data_hash(trained_on),
+        "stale_since": None,
+        "stale_reason": None,
     }
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class ModelRun:
     """What a run of the models made.
 
-    registry: ``models.registry`` rows of the fits made now, and always those of the live fits that
-        serve ``end``, made now or not. Other fits that were reused are not repeated.
+    registry: ``models.registry`` rows of the fits made now, of those from ``start`` on that stand, and
+        always those of the live fits that serve ``end``. Older fits that were reused are not repeated.
     predictions: ``models.predictions`` rows, both kinds, dates ≥ ``start``.
     absences: ``model, kind, refit_date, reason``: fits that could not be made, in words; their dates
         have no predictions.
@@ -73,6 +73,7 @@ def fit_and_predict(
     end: date,
     start: date | None = None,
     registry: pl.DataFrame | None = None,
+    keep_at: datetime | None = None,
     threads: int = 1,
 ) -> ModelRun:
     """Fit what is due and predict.
@@ -85,13 +86,19 @@ def fit_and_predict(
         reach back ``lookback(settings)`` sessions before start (or to where the data begin); then the
         rows equal those of the full run, bit for bit. None: everything.
     registry: ``models.registry`` as it stands.
+    keep_at: the run's instant. With it, fits of ``registry`` from ``start`` on stand as well, though the
+        data before them were restated: they predict the changed dates again, and if the rows that they
+        were trained on are others now, they are marked (``stale_since``, ``stale_reason``). Without it
+        they are made again. Dates that are new have new fits either way.
     threads: for LightGBM; changes no number.
 
     A date's prediction exists for each name of its universe with at least one feature. ``z`` is the
     prediction standardised over them (null when all are equal). What cannot be fitted is listed in
     ``absences`` with its reason. ModelError when a feature is missing from ``scores``.
     """
-    run = _Run(scores, prices, universe, calendar, settings, tuple(feature_names), end, start)
+    run = _Run(
+        scores, prices, universe, calendar, settings, tuple(feature_names), end, start, keep_at
+    )
     return run.make(predictors.load(settings, threads=threads), registry)
 
 
@@ -114,6 +121,7 @@ class _Run:
     features: tuple[str, ...]
     end: date
     start: date | None
+    keep_at: datetime | None = None
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _absences: list[dict[str, Any]] = field(default_factory=list)
 
@@ -129,7 +137,14 @@ class _Run:
             for job in jobs
             if any(reused[job.kind, job.window.refit_date, m.name] is None for m in models)
         }
-        rows = self._training_rows(list(due.values()))
+        judged = {
+            job.window.refit_date: job.window
+            for job in jobs
+            if self._may_have_changed(job.window)
+            and any(reused[job.kind, job.window.refit_date, m.name] for m in models)
+        }
+        rows = self._training_rows(list({**due, **judged}.values()))
+        hashes = {refit: self._data_hash(window, rows) for refit, window in judged.items()}
         fresh: dict[tuple[date, str], tuple[Fitted, datasets.Training]] = {}
         predictions: list[pl.DataFrame] = []
         for job in jobs:
@@ -138,7 +153,9 @@ class _Run:
             for m in models:
                 old = reused[job.kind, refit, m.name]
                 if old is not None:
-                    if job.kind == "live":
+                    if refit in hashes:
+                        old = self._judged(old, hashes[refit])
+                    if job.kind == "live" or (self.start is not None and refit >= self.start):
                         self._rows.append(old)
                     fits.append((m, old, m.from_text(old["artefact"])))
                     continue
@@ -206,7 +223,7 @@ class _Run:
     def _reusable(
         self, model: Predictor, job: _Job, existing: pl.DataFrame | None
     ) -> dict[str, Any] | None:
-        if self.start is None or job.window.refit_date >= self.start:
+        if self.start is None or (self.keep_at is None and job.window.refit_date >= self.start):
             return None
         return registry.find(
             existing,
@@ -218,8 +235,31 @@ class _Run:
             params=registry.fit_params(self.settings, model.params),
         )
 
+    def _may_have_changed(self, window: validation.Window) -> bool:
+        """Whether a fit of before saw dates that differ now."""
+        return self.start is not None and window.last_session >= self.start
+
+    def _data_hash(self, window: validation.Window, rows: datasets.Training | None) -> str | None:
+        """Digest of what a fit of ``window`` would train on now; None: there is too little."""
+        try:
+            return registry.data_hash(self._fold(window, rows))
+        except ModelError:
+            return None
+
+    def _judged(self, row: dict[str, Any], now: str | None) -> dict[str, Any]:
+        """A fit that stands, marked if the rows that it was trained on are others now."""
+        if now is not None and now == row["data_hash"]:
+            return row | {"stale_since": None, "stale_reason": None}
+        what = "rows that it was trained on" if row["data_hash"] else "rows that it may have seen"
+        reason = f"{what} changed when data from {self.start} on were restated"
+        kept = row["stale_since"] is not None
+        return row | {
+            "stale_since": row["stale_since"] if kept else self.keep_at,
+            "stale_reason": row["stale_reason"] if kept else reason,
+        }
+
     def _training_rows(self, windows: Sequence[validation.Window]) -> datasets.Training | None:
-        """Labelled rows of every date that a due fit trains on; None when nothing is due."""
+        """Labelled rows of every date that one of the fits trains on; None when there are none."""
         if not windows:
             return None
         from wealthos_pipeline.factors.labels import forward_returns
@@ -236,15 +276,18 @@ class _Run:
     def _fit(
         self, model: Predictor, window: validation.Window, rows: datasets.Training | None
     ) -> tuple[Fitted, datasets.Training]:
+        chosen = self._fold(window, rows)
+        return model.fit(chosen.X, chosen.y, chosen.w, chosen.dates, self.features), chosen
+
+    def _fold(self, window: validation.Window, rows: datasets.Training | None) -> datasets.Training:
         assert rows is not None
-        chosen = datasets.fold(
+        return datasets.fold(
             rows,
             window,
             self.calendar.date_of(max(window.first_slot, 0)),
             every=self.settings.every,
             min_sessions=self.settings.min_train_sessions,
         )
-        return model.fit(chosen.X, chosen.y, chosen.w, chosen.dates, self.features), chosen
 
     def _predict(
         self, job: _Job, fits: Sequence[tuple[Predictor, dict[str, Any], Fitted]]
