@@ -47,7 +47,7 @@ bench: $(READY) ## measure speed and memory; writes docs/benchmarks.md
 soak: $(READY) ## kill ingestion and cleaning 500 times at random instants; ARGS="--kills 50" for fewer
 	@$(BIN)/python tests/support/soak.py $(ARGS)
 
-check-peers: $(READY) ## compare numbers with other libraries, in an environment of its own (.peers)
+check-peers: $(READY) ## compare numbers with other libraries, in environments of their own (.peers); ARGS="--small"
 	@bash benchmarks/peers/check $(ARGS)
 
 docs: $(READY) ## write the generated pages: tables, factors, command line
