@@ -30,6 +30,7 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
     rows: list[dict[str, Any]] = []
     for model, kind in registry.select("model", "kind").unique().sort("model", "kind").iter_rows():
         fits = registry.filter((pl.col("model") == model) & (pl.col("kind") == kind))
+        stale = fits.filter(pl.col("stale_since").is_not_null())
         newest = fits.sort("refit_date", "model_id").row(-1, named=True)
         judged = evaluation.filter(pl.col("model") == model) if kind == "walk_forward" else None
         rows.append(
@@ -37,6 +38,9 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
                 "model": model,
                 "kind": kind,
                 "fits": fits.height,
+                "stale": stale.height,
+                "stale_since": stale["stale_since"].max(),
+                "stale_reason": newest["stale_reason"] or stale["stale_reason"].max(),
                 "newest": newest["model_id"],
                 "refit_date": newest["refit_date"],
                 "trained": [newest["train_start"], newest["train_cutoff"]],
@@ -51,12 +55,13 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
         emit(rows)
         return
     table(
-        ["model", "kind", "fits", "last refit", "trained on", "rows", "rank IC", "spread"],
+        ["model", "kind", "fits", "stale", "last refit", "trained on", "rows", "rank IC", "spread"],
         [
             [
                 r["model"],
                 r["kind"],
                 str(r["fits"]),
+                str(r["stale"] or "–"),
                 str(r["refit_date"]),
                 f"{r['trained'][0]} … {r['trained'][1]}",
                 f"{r['rows']:,}",
@@ -65,7 +70,13 @@ def list_(root: options.Root = None, as_json: options.AsJson = False) -> None:
             ]
             for r in rows
         ],
-        right=("fits", "rows", "rank IC", "spread"),
+        right=("fits", "stale", "rows", "rank IC", "spread"),
     )
     horizons = ", ".join(sorted({str(r["horizon"]) for r in rows}))
     note(f"rank IC and spread: means over walk-forward dates, outcomes over {horizons} sessions")
+    for r in rows:
+        if r["stale"]:
+            note(
+                f"{r['stale']} {r['kind']} fits of {r['model']} stand though their data were restated "
+                f"({r['stale_reason']}); `wealthos run --full` makes them again"
+            )
