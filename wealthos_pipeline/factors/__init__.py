@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.factors.dated import compute_blocks
     from wealthos_pipeline.factors.engine import compute, compute_all
     from wealthos_pipeline.factors.evaluation import performance, summary
     from wealthos_pipeline.factors.labels import forward_returns
@@ -20,6 +21,7 @@ __all__ = [
     "Library",
     "compute",
     "compute_all",
+    "compute_blocks",
     "forward_returns",
     "load",
     "performance",
@@ -34,6 +36,7 @@ _HOME = {
     "load": "library",
     "compute": "engine",
     "compute_all": "engine",
+    "compute_blocks": "dated",
     "forward_returns": "labels",
     "scores": "transforms",
     "scores_contract": "transforms",

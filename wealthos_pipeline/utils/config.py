@@ -113,6 +113,9 @@ class FactorSettings(_Part):
     winsor_mads: float = Field(5.0, gt=0)
     min_names: int = Field(5, ge=2, description="fewer names on a date: no cross-section")
     min_sector_names: int = Field(3, ge=1)
+    memory_mb: int = Field(
+        1024, ge=1, description="values of a family that are held at once; more is made by dates"
+    )
 
 
 class ModelSettings(_Part):
