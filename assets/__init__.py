@@ -11,11 +11,10 @@ def definitions() -> list[dg.AssetsDefinition]:
     """All assets, in the order of the day. Own factors are found here (``data/inputs/factors``)."""
     from assets import clean, factors, ingest, models, monitor, portfolio, publish, record
     from wealthos_pipeline import factors as library_room
-    from wealthos_pipeline.utils.config import inputs_dir, load_settings
+    from wealthos_pipeline.utils.config import load_settings
 
-    library = library_room.load(
-        load_settings().factors.sets, inputs_dir() / "factors", strict=False
-    )
+    chosen = load_settings().factors
+    library = library_room.load(chosen.sets, chosen.own, strict=False)
     stages = (
         *ingest.STAGES,
         *clean.STAGES,

@@ -45,7 +45,7 @@ def diff(
             f"there {'is one run' if runs else 'is no run'} under {settings.root}: nothing to "
             "compare with yet. Run again when there is new data."
         )
-    library = factors.load(settings.factors.sets)
+    library = factors.load(settings.factors.sets, settings.factors.own, strict=False)
     found = compare(
         lake,
         find_run(run_a, runs),

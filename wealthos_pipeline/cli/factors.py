@@ -125,9 +125,14 @@ def show(
 
 
 def _library(settings: Settings) -> dict[str, Factor]:
+    """The factors of a run; what is wrong with own files is told and left out."""
     from wealthos_pipeline import factors as room
+    from wealthos_pipeline.cli.output import note
 
-    return dict(room.load(settings.factors.sets).factors)
+    library = room.load(settings.factors.sets, settings.factors.own, strict=False)
+    for fault in library.faults:
+        note(f"left out: {fault.text}")
+    return dict(library.factors)
 
 
 def _results(settings: Settings) -> tuple[pl.DataFrame | None, dict[str, str]]:

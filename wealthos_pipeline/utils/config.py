@@ -109,6 +109,7 @@ class FactorSettings(_Part):
     """Which factor sets are computed and how they are judged."""
 
     sets: tuple[str, ...] = ("core",)
+    own: Path | None = Field(None, description="folder of own factors; empty: data/inputs/factors")
     horizons: tuple[int, ...] = (5, 20)
     winsor_mads: float = Field(5.0, gt=0)
     min_names: int = Field(5, ge=2, description="fewer names on a date: no cross-section")
@@ -116,6 +117,8 @@ class FactorSettings(_Part):
     memory_mb: int = Field(
         1024, ge=1, description="values of a family that are held at once; more is made by dates"
     )
+    costs_bp: float = Field(10.0, ge=0, description="one-way, of what a spread trades")
+    base: tuple[str, ...] = Field((), description="marginal ICs are beside these; empty: clusters'")
 
 
 class ModelSettings(_Part):
