@@ -14,13 +14,13 @@ class Table:
 
     def __init__(self) -> None:
         self.failed = 0
-        print(f"{'number':<34}{'peer':<24}{'largest difference':>20}{'allowed':>10}  ")
+        print(f"{'number':<44}{'peer':<24}{'largest difference':>20}{'allowed':>10}  ")
 
     def line(self, what: str, peer: str, difference: float, allowed: float) -> None:
         good = bool(difference <= allowed)
         self.failed += not good
         print(
-            f"{what:<34}{peer:<24}{difference:>20.2e}{allowed:>10.0e}  {'ok' if good else 'DIFFERS'}"
+            f"{what:<44}{peer:<24}{difference:>20.2e}{allowed:>10.0e}  {'ok' if good else 'DIFFERS'}"
         )
 
 
@@ -39,6 +39,33 @@ def factor(folder: Path, table: Table) -> None:
         table.line(f"{column}, {both.height} dates", peer, float(gap), 1e-9)  # type: ignore[arg-type]
 
 
+STUDY = {
+    "ic": (["horizon", "date"], ["rank_ic"], 500),
+    "quantiles": (["horizon", "bucket"], ["mean_return"], 10),
+    "turnover": (["date"], ["top", "bottom"], 400),
+    "autocorrelation": (["lag"], ["rank_autocorrelation"], 3),
+}
+"""Frame of a study → its key, the numbers compared, and how many rows there must be at least."""
+
+
+def study(folder: Path, table: Table) -> None:
+    """The study of one factor with ``delay=0``: 203 names."""
+    for frame, (key, numbers, least) in STUDY.items():
+        ours = pl.read_parquet(folder / f"ours_study_{frame}.parquet")
+        theirs = pl.read_parquet(folder / f"theirs_study_{frame}.parquet")
+        casts = [pl.col(k).cast(pl.Date if k == "date" else pl.Int64) for k in key]
+        both = ours.with_columns(casts).join(theirs.with_columns(casts), on=key, suffix="_peer")
+        for number in numbers:
+            pair = both.select(
+                number, peer=pl.col(f"{number}_peer").fill_nan(None)
+            ).drop_nulls()  # fmt: skip
+            if pair.height < least:
+                raise SystemExit(f"study: only {pair.height} values of {number} in common")
+            gap = (pair[number] - pair["peer"]).abs().max()
+            words = f"study: {number}, {pair.height} values"
+            table.line(words, "alphalens-reloaded", float(gap), 1e-9)  # type: ignore[arg-type]
+
+
 def ratios(folder: Path, table: Table) -> None:
     ours = pl.read_parquet(folder / "ours_performance.parquet").row(0, named=True)
     theirs = pl.read_parquet(folder / "theirs_performance.parquet").row(0, named=True)
@@ -52,7 +79,7 @@ def minimum_variance(table: Table) -> None:
     from skfolio.optimization import MeanRisk, ObjectiveFunction
     from skfolio.prior import EmpiricalPrior
 
-    from wealthos_pipeline.portfolio.optimization import solve_or_raise
+    from wealthos_pipeline.portfolio.optimization import optimise
     from wealthos_pipeline.portfolio.problem import Problem
 
     rng = np.random.default_rng(20)
@@ -68,7 +95,7 @@ def minimum_variance(table: Table) -> None:
     ).fit(x)  # fmt: skip
     values, vectors = np.linalg.eigh(covariance)
     floor = 0.5 * values[0]
-    ours = solve_or_raise(
+    ours = optimise(
         Problem.simple(
             vectors, np.diag(values - floor), np.full(n, np.sqrt(floor)),
             upper=0.15, risk_aversion=1.0,
@@ -85,6 +112,7 @@ def minimum_variance(table: Table) -> None:
 def main() -> int:
     folder, table = Path(sys.argv[1]), Table()
     factor(folder, table)
+    study(folder, table)
     ratios(folder, table)
     minimum_variance(table)
     return int(table.failed > 0)

@@ -1,6 +1,7 @@
-"""Our side: a panel without holes, its factor performance and performance ratios, as Parquet files.
+"""Our side: panels without holes, what is said of a factor and performance ratios, as Parquet files.
 
-Thirty names: five buckets of six, so that where the edges lie is not a matter of taste.
+The rows of ``factors.performance``: thirty names, five buckets of six, filled at the next close. The
+study of one factor: 203 names, filled at the close of the value itself (``delay=0``), as others do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 
 HORIZON = 5
+HORIZONS, LAGS = (1, 5), (1, 5, 20)
 FIRST_WITHOUT_HOLES, NAMES = 40, 30
 
 
@@ -73,6 +75,39 @@ def main(folder: Path) -> None:
     nav.select("date", "return_net").drop_nulls().write_parquet(folder / "returns.parquet")
 
 
+def study(folder: Path) -> None:
+    """What the study of one factor says with ``delay=0``, and what it was made from."""
+    import panels
+
+    from wealthos_pipeline.data.processors.calendar import TradingCalendar
+    from wealthos_pipeline.factors.engine import evaluate
+    from wealthos_pipeline.factors.study import study as looked_at
+
+    calendar = TradingCalendar("XNYS")
+    prices = panels.as_clean(panels.seeded(203, 600, suspended=0.0))
+    values = evaluate({"factor": "Ref($close, 5) / Ref($close, 60) - 1"}, prices, calendar=calendar)
+    days = prices["date"].unique().sort()
+    values = values.drop_nulls().filter(pl.col("date") < days[-max(HORIZONS)])
+    found = looked_at(
+        values,
+        prices,
+        name="factor",
+        calendar=calendar,
+        horizons=HORIZONS,
+        delay=0,
+        draws=0,
+        variants=(),
+    )
+    values.write_parquet(folder / "study_values.parquet")
+    prices.pivot("instrument_id", index="date", values="close").sort("date").write_parquet(
+        folder / "study_prices.parquet"
+    )
+    found.ic.write_parquet(folder / "ours_study_ic.parquet")
+    found.quantiles.write_parquet(folder / "ours_study_quantiles.parquet")
+    found.turnover.write_parquet(folder / "ours_study_turnover.parquet")
+    found.autocorrelation.write_parquet(folder / "ours_study_autocorrelation.parquet")
+
+
 def panel() -> pl.DataFrame:
     """``clean.prices`` of thirty names of the tests' market that have no holes: five full buckets."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
@@ -85,3 +120,4 @@ def panel() -> pl.DataFrame:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    study(Path(sys.argv[1]))
