@@ -214,10 +214,12 @@ CROSS = {
     "CSZScore": f"CSZScore({X})",
     "CSDemean": f"CSDemean({X})",
     "CSMean": f"CSMean({X})",
+    "CSWinsorize": f"CSWinsorize({X}, 1.5)",
 }
 
 SHIFTED = {"Ref": f"Ref({X}, 5)", "Delta": f"Delta({X}, 5)"}
 DECAYED = {"EMA": f"EMA({X}, 3)"}
+OTHER = {"Mask": f"Mask({X}, 'C')", "Neutralize": f"Neutralize({X}, {Y})"}
 
 EXPRESSIONS: dict[str, str] = {
     **{k: v[0] for k, v in WINDOWED.items()},
@@ -226,6 +228,7 @@ EXPRESSIONS: dict[str, str] = {
     **CROSS,
     **SHIFTED,
     **DECAYED,
+    **OTHER,
 }
 
 
@@ -329,6 +332,10 @@ def test_cross_section(op: str, computed: pl.DataFrame, bars: pl.DataFrame) -> N
                 expected = ((v < a).sum() + ((v == a).sum() + 1) / 2) / len(v)
             elif op == "CSDemean":
                 expected = a - v.mean()
+            elif op == "CSWinsorize":
+                away = np.median(np.abs(v - np.median(v)))
+                low, high = np.median(v) - 1.5 * away, np.median(v) + 1.5 * away
+                expected = min(max(a, low), high) if away > 0 else a
             else:
                 expected = (a - v.mean()) / v.std(ddof=1) if len(v) > 1 and np.ptp(v) else nan
             assert agree(found[name], float(expected)), (day, name)
@@ -457,7 +464,7 @@ def test_a_constant_has_no_spread_and_no_shape(calendar) -> None:
 
 def test_division_by_zero_and_overflow_are_missing(calendar) -> None:
     out = evaluate(
-        {"d": f"1 / ({X} - {X})", "p": f"Power({X}, 1000)", "f": f"{X} * 1e300", "c": "$raw_close * (1 / 0)",
+        {"d": f"1 / ({X} - {X})", "p": f"Power({X}, 1000)", "f": f"{X} * 1e300", "c": "$raw_close ** 1e9",
          "w": f"Count(1 / ({X} - {X}), 5)"},
         big(calendar, [3.0] * 8), calendar=calendar,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors import groups, masks
 from wealthos_pipeline.factors.execution import Execution, float32
 from wealthos_pipeline.factors.expression import Node, fields, parse
 from wealthos_pipeline.factors.expression import series as series_of
@@ -140,7 +141,8 @@ class _Market:
         self._panels: dict[AssetClass, Panel] = {}
         self._returns: tuple[int, Vector] | None = None
         self._series: dict[tuple[str, str], Vector] = {}
-        self._leaves: dict[tuple[int, Node], Vector] = {}
+        self._leaves: dict[tuple[int, Node], tuple[Panel, Vector]] = {}
+        self._others: dict[Node, Vector] = {}
         self.first, self.last = self._range()
 
     def _range(self) -> tuple[int, int]:
@@ -156,24 +158,25 @@ class _Market:
     def panel(self, asset_class: AssetClass) -> Panel:
         """The instruments of one class."""
         if asset_class not in self._panels:
-            rows, listed = self.prices, None
+            rows, listed = self.prices, self.listed()
             if self.instruments is not None:
                 of_class = self.instruments.filter(pl.col("asset_class") == asset_class.value)
                 rows = rows.join(
                     of_class.select("instrument_id").unique(), on="instrument_id", how="semi"
                 )
-                listed = {
-                    str(i): d
-                    for i, d in self.instruments.group_by("instrument_id")
-                    .agg(pl.col("valid_from").min())
-                    .iter_rows()
-                }
             elif asset_class is not AssetClass.EQUITY:
                 rows = rows.clear()
             self._panels[asset_class] = layout(
                 rows, self.calendar, listed=listed, start=self.start, lookback=self.lookback
             )
         return self._panels[asset_class]
+
+    def listed(self) -> dict[str, date] | None:
+        """First session by instrument, where it is known."""
+        if self.instruments is None:
+            return None
+        first = self.instruments.group_by("instrument_id").agg(pl.col("valid_from").min())
+        return {str(i): d for i, d in first.iter_rows()}
 
     def market_return(self) -> Vector:
         """Mean return of the equities that have one, for the slots ``first`` to ``last``."""
@@ -206,8 +209,19 @@ class _Market:
         """A ``Label`` or ``Statement`` for every row of ``panel``."""
         key = (id(panel), node)
         if key not in self._leaves:
-            raise FactorError(f"{node.op} {node.params} cannot be computed here")
-        return self._leaves[key]
+            if node.op != "Label":
+                raise FactorError(f"{node.op} {node.params} cannot be computed here")
+            self._leaves[key] = (
+                panel,
+                groups.by_row(panel.frame, self.instruments, str(node.params[0])),
+            )
+        return self._leaves[key][1]
+
+    def other(self, node: Node) -> Vector:
+        """What one instrument has (``Mask``), for the slots ``first`` to ``last``."""
+        if node not in self._others:
+            self._others[node] = masks.by_slot(node, self)
+        return self._others[node]
 
 
 def _default_threads() -> int:

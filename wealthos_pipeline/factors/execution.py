@@ -36,6 +36,10 @@ class Surroundings(Protocol):
         """A ``Label`` or ``Statement`` for every row of the panel, Float64."""
         ...
 
+    def other(self, node: Node) -> Vector:
+        """A ``Mask``: what one instrument has, for every name."""
+        ...
+
 
 @dataclass
 class Execution:
@@ -121,7 +125,9 @@ class Execution:
         """Load kernels and shared inputs before threads start."""
         for i in todo:
             node = self.plan.steps[i].node
-            if node.op in OPERATORS:
+            if node.op == "Mask":
+                self.around.other(node)
+            elif node.op in OPERATORS:
                 kernel_of(node.op)
             elif node.op == "Series":
                 self.around.known((str(node.params[0]), str(node.params[1])))
@@ -166,7 +172,7 @@ class Execution:
                     flat = np.full(size, np.nan)
                     flat[cell] = self.around.leaf(panel, node)[rows]
                     values[i] = flat
-                elif node.op in ("Field", "Series"):
+                elif node.op in ("Field", "Series", "Mask"):
                     values[i] = self._by_slot(node, off, lo)
                 elif OPERATORS[node.op].kind == "element":
                     kernel = kernel_of(node.op)
@@ -189,6 +195,8 @@ class Execution:
         """A market-wide value for every cell of a block."""
         if node.op == "Series":
             source = self.around.known((str(node.params[0]), str(node.params[1])))
+        elif node.op == "Mask":
+            source = self.around.other(node)
         else:
             source = self.around.market_return()
         at = np.arange(off[-1]) - np.repeat(off[:-1] - lo, np.diff(off)) - self.around.first
@@ -203,16 +211,26 @@ def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: V
     kernel = kernel_of(node.op)
     operator = OPERATORS[node.op]
     params = [float(p) for p in node.params]
+    if params[0] == 0 and operator.kind in ("shift", "decay"):
+        from wealthos_pipeline.factors.kernels import expanding
+
+        if operator.kind == "shift":
+            expanding.first(*inputs, off, operator.mode, out)
+        else:
+            expanding.exponential(*inputs, off, lo, need, int(params[-1]), out)
+        return
+    # longer than the calendar: one block from slot 0 on, never left
+    window = int(params[0]) or int((lo + np.diff(off)).max()) + 1
     if operator.kind == "shift":
-        kernel(*inputs, off, int(params[0]), operator.mode, out)
+        kernel(*inputs, off, window, operator.mode, out)
     elif operator.kind == "decay":
         span, least = params
         kernel(*inputs, off, lo, need, decay_length(span), int(least), decay_keep(span), out)
     elif node.op in ("Quantile", "Med"):
         q = params[1] if node.op == "Quantile" else 0.5
-        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), q, out)
+        kernel(*inputs, off, lo, need, window, int(params[-1]), q, out)
     else:
-        kernel(*inputs, off, lo, need, int(params[0]), int(params[-1]), operator.mode, out)
+        kernel(*inputs, off, lo, need, window, int(params[-1]), operator.mode, out)
 
 
 def float32(values: Vector) -> np.ndarray:

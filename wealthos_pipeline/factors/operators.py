@@ -6,8 +6,9 @@ past, the engine the kernel. Kernels live in ``kernels/`` and are imported when 
 Common to all. A value that is not a finite number is missing (NaN): division by zero, the logarithm
 of what is not positive. Comparisons and logic give 1 or 0; a missing operand counts as false.
 A window of ``n`` covers the last ``n`` sessions of the exchange, today included, cut at the
-instrument's first session; sessions without a bar count as missing. ``min_periods`` observations are
-needed (Qlib's default, 1, or what the statistic itself needs).
+instrument's first session; sessions without a bar count as missing. ``n = 0`` is everything since
+that first session (Qlib's expanding window). ``min_periods`` observations are needed (Qlib's default,
+1, or what the statistic itself needs). A cross-section holds the names that have a bar on the date.
 """
 
 from __future__ import annotations
@@ -19,8 +20,18 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["element", "shift", "window", "decay", "cross"]
-"""How an operator reaches: one cell, a cell n sessions ago, a window, a decaying window, a date."""
+Kind = Literal["element", "shift", "window", "decay", "cross", "other"]
+"""How an operator reaches: one cell, a cell n sessions ago, a window, a decaying window, all names of
+a date, another instrument."""
+
+EXPANDING = 1_000_000
+"""Sessions that an expanding window reaches back: more than any calendar has, so all of history."""
+
+LONGEST_WINDOW = 20_000
+"""Sessions of the longest window, some eighty years; for all of history there is n = 0."""
+
+LABELS = ("sector", "exchange", "currency")
+"""Words that name a group of instruments, as ``clean.instruments`` describes them on the date."""
 
 DROPPED = 2.0**-24
 """Weight below which a decaying window is cut: half a unit in the last place of a Float32."""
@@ -28,12 +39,13 @@ DROPPED = 2.0**-24
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A literal argument after the expressions, e.g. a window."""
+    """A literal argument after the expressions, e.g. a window. default: None where it must be given."""
 
     name: str
     type: Literal["int", "float"]
     least: float = -math.inf
     most: float = math.inf
+    default: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,7 @@ class Operator:
     inputs: number of expressions; params: literals that follow them.
     kernel, mode: ``module:function`` under ``factors.kernels`` and its variant.
     least: observations that the statistic itself needs.
+    group: takes the name of a group after its first expression. more: further expressions at most.
     """
 
     name: str
@@ -53,16 +66,31 @@ class Operator:
     mode: int = 0
     params: tuple[Param, ...] = ()
     least: int = 1
+    group: bool = False
+    more: int = 0
 
     @property
     def signature(self) -> str:
-        names = ["x", "y", "z"][: self.inputs] + [p.name for p in self.params]
-        if self.kind in ("window", "decay"):
-            names.append("min_periods=…")
-        return f"{self.name}({', '.join(names)})"
+        if self.kind == "other":
+            return f"{self.name}(x, 'instrument')"
+        words = ", ".join(["x", "y", "z"][: self.inputs])
+        words += "[, group]" if self.group else ""
+        words += "[, y, …]" if self.more else ""
+        for p in self.params:
+            words += f", {p.name}" + ("" if p.default is None else f"={p.default:g}")
+        if self.windowed:
+            words += ", min_periods=…"
+        return f"{self.name}({words})"
+
+    @property
+    def windowed(self) -> bool:
+        """Does it take ``min_periods``?"""
+        return self.kind in ("window", "decay")
 
     def reach(self, params: tuple[float, ...]) -> int:
         """Sessions before today that this operator looks at."""
+        if self.kind in ("shift", "window", "decay") and params[0] == 0:
+            return EXPANDING
         if self.kind == "shift":
             return int(params[0])
         if self.kind == "window":
@@ -87,7 +115,8 @@ def decay_keep(span: float) -> float:
     return 1.0 - alpha
 
 
-_N = Param("n", "int", least=1)
+_N = Param("n", "int", least=0, most=LONGEST_WINDOW)
+_SPAN = Param("n", "float", least=0, most=LONGEST_WINDOW)
 
 
 def _window(
@@ -95,6 +124,10 @@ def _window(
     extra: tuple[Param, ...] = (),
 ) -> Operator:  # fmt: skip
     return Operator(name, "window", inputs, doc, kernel, mode, (_N, *extra), least)
+
+
+def _cross(name: str, doc: str, mode: int) -> Operator:
+    return Operator(name, "cross", 1, doc, "cross:by_date", mode, group=True)
 
 
 def _element(name: str, inputs: int, doc: str) -> Operator:
@@ -123,8 +156,8 @@ _TABLE = (
     _element("Or", 2, "1 where one is true (not 0)"),
     _element("Not", 1, "1 where x is false or missing"),
     _element("If", 3, "y where x is true, z where it is false, missing where it is missing"),
-    Operator("Ref", "shift", 1, "x of n sessions ago", "shift:shift", 0, (_N,)),
-    Operator("Delta", "shift", 1, "x minus x of n sessions ago", "shift:shift", 1, (_N,)),
+    Operator("Ref", "shift", 1, "x of n sessions ago; n = 0: the first x there was", "shift:shift", 0, (_N,)),
+    Operator("Delta", "shift", 1, "x minus Ref(x, n)", "shift:shift", 1, (_N,)),
     _window("Sum", "sum", "moments:sums", 0),
     _window("Mean", "mean", "moments:sums", 1),
     _window("Count", "number of observations; never missing", "moments:sums", 2),
@@ -141,8 +174,8 @@ _TABLE = (
     _window("Mad", "mean absolute deviation from the mean", "order:deviations"),
     _window("Rank", "rank of today in the window, average of ties, in (0, 1]", "order:ranks"),
     _window("WMA", "mean with weights 1 (oldest session) … n (today)", "decay:linear"),
-    Operator("EMA", "decay", 1, "exponential mean of span n over a finite window", "decay:exponential", 0,
-             (Param("n", "float", least=0),)),
+    Operator("EMA", "decay", 1, "exponential mean of span n ≥ 1, or of weight 0 < n < 1 for today, over a finite "
+             "window; n = 0: the span is the number of sessions so far", "decay:exponential", 0, (_SPAN,)),
     _window("Slope", "slope of x on the session number", "pairs:trend", 0, least=2),
     _window("Rsquare", "R² of x on the session number; missing if constant", "pairs:trend", 1, least=2),
     _window("Resi", "today's residual of x on the session number", "pairs:trend", 2, least=2),
@@ -151,13 +184,41 @@ _TABLE = (
     _window("Beta", "slope of x on y", "pairs:pair", 2, inputs=2, least=2),
     _window("BetaResi", "today's residual of x on y", "pairs:pair", 3, inputs=2, least=2),
     _window("BetaStd", "standard deviation (n − 2) of the residuals of x on y", "pairs:pair", 4, inputs=2, least=3),
-    Operator("CSRank", "cross", 1, "rank among the names of the date, average of ties, in (0, 1]", "cross:by_date", 0),
-    Operator("CSZScore", "cross", 1, "z-score (n − 1) among the names of the date", "cross:by_date", 1),
-    Operator("CSDemean", "cross", 1, "x minus its mean over the names of the date", "cross:by_date", 2),
-    Operator("CSMean", "cross", 1, "mean over the names of the date, for every name", "cross:by_date", 3),
+    _cross("CSRank", "rank among the names, average of ties, in (0, 1]", 0),
+    _cross("CSZScore", "z-score (n − 1) among the names; missing if all are alike", 1),
+    _cross("CSDemean", "x minus its mean over the names", 2),
+    _cross("CSMean", "mean over the names, for every name", 3),
+    Operator("CSWinsorize", "cross", 1, "x clipped at median ± k × median absolute deviation of the names; "
+             "as it is where that deviation is 0", "cross:by_date", 4,
+             (Param("k", "float", least=0, most=1e6, default=5.0),)),
+    Operator("Neutralize", "cross", 1, "what is left of x after least squares on the groups' means and y, …",
+             "neutral:neutral", group=True, more=12),
+    Operator("Mask", "other", 1, "x of one instrument (its identity, or its symbol on the date) for every name", ""),
 )  # fmt: skip
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType({o.name: o for o in _TABLE})
+
+SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "ChangeInstrument": "ChangeInstrument('instrument', x): the same as Mask(x, 'instrument')",
+        "Series": "Series('name', 'tenor'): a value of clean.series as known on the session",
+        "Statement": "Statement('metric', 'period'): a figure of clean.fundamentals as known on the session",
+    }
+)
+"""Words that are written like operators and have a grammar of their own."""
+
+REFUSED: Mapping[str, str] = MappingProxyType(
+    {
+        "TResample": "a value by week or month would be known before its period ends; take a window, "
+        "e.g. Mean(x, 5) for a week and Sum(x, 21) for a month",
+        "P": "figures of reports are written Statement('revenue', 'ttm')",
+        "PRef": "figures of reports are written Statement('revenue', 'ttm')",
+        "PFeature": "figures of reports are written Statement('revenue', 'ttm')",
+        "Feature": "a field is written $name, e.g. $close",
+        "Rolling": "write the statistic itself, e.g. Mean(x, 20) or Std(x, 20)",
+    }
+)
+"""Qlib's words that are not part of the language, with what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +243,7 @@ _FIELDS = (
     Field("raw_low", ("low",), "low as traded"),
     Field("raw_close", ("close",), "close as traded"),
     Field("raw_volume", ("volume",), "volume as traded"),
+    Field("raw_vwap", ("vwap",), "volume-weighted average price as traded (no source gives it yet)"),
     Field("dollar_volume", ("dollar_volume",), "close × volume, currency"),
     Field("ret", ("tr_index",), "total return since the session before", "$close / Ref($close, 1) - 1"),
     Field("market_ret", ("tr_index",), "mean $ret of the equities that have one on the date"),

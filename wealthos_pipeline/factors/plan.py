@@ -1,7 +1,8 @@
 """From trees to a plan: every distinct sub-expression once, in order, with how far back it is needed.
 
 Levels: a cross-sectional operator needs all names of a date, so it ends a level; within a level each
-block of instruments is computed on its own.
+block of instruments is computed on its own. What ``Mask`` computes of another instrument is a plan of
+its own and a leaf of this one.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wealthos_pipeline.factors import expression
+from wealthos_pipeline.factors.costs import nanoseconds
 from wealthos_pipeline.factors.expression import Node, walk
-from wealthos_pipeline.factors.operators import OPERATORS
+from wealthos_pipeline.factors.operators import EXPANDING, OPERATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Plan:
 
     @property
     def fields(self) -> frozenset[str]:
-        return frozenset(str(s.node.params[0]) for s in self.steps if s.node.op == "Field")
+        return frozenset(f for i in self.outputs.values()
+                         for f in expression.fields(self.steps[i].node))  # fmt: skip
 
     def needed(self, targets: list[int], given: frozenset[int]) -> list[int]:
         """Steps to compute for ``targets`` when ``given`` are there already, in order."""
@@ -65,49 +69,108 @@ def plan(trees: Mapping[str, Node]) -> Plan:
     index: dict[Node, int] = {}
     nodes: list[Node] = []
     for tree in trees.values():
-        for node in walk(tree):
+        for node in walk(tree, into_others=False):
             if node not in index:
                 index[node] = len(nodes)
                 nodes.append(node)
-    args = [tuple(index[a] for a in n.args) for n in nodes]
+    args = [tuple(index[a] for a in n.args) if n.op != "Mask" else () for n in nodes]
     level = [0] * len(nodes)
     back = [0] * len(nodes)
     for i, n in enumerate(nodes):
         crosses = n.op in OPERATORS and OPERATORS[n.op].kind == "cross"
         level[i] = max((level[a] for a in args[i]), default=0) + crosses
+        if n.op == "Mask":
+            back[i] = expression.lookback(n)
+            continue
         market = n.op == "Field" and n.params[0] == "market_ret"
-        back[i] = n.reach + market + max((back[a] for a in args[i]), default=0)
+        back[i] = min(EXPANDING, n.reach + market + max((back[a] for a in args[i]), default=0))
     history = [0] * len(nodes)
     for i in range(len(nodes) - 1, -1, -1):
         for a in args[i]:
-            history[a] = max(history[a], history[i] + nodes[i].reach)
+            history[a] = min(EXPANDING, max(history[a], history[i] + nodes[i].reach))
     steps = tuple(Step(n, args[i], level[i], history[i], back[i]) for i, n in enumerate(nodes))
     return Plan(steps, {name: index[tree] for name, tree in trees.items()})
 
 
-def explain(trees: Mapping[str, Node]) -> str:
-    """The plan in words: one line a distinct sub-expression, with what shares it."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step in words.
+
+    step: its number. op, args: as written, ``#k`` for what another step gives. lookback: sessions of
+    input before a date; None is all of history. shared: steps and results that use it. fields: price
+    fields below it. outputs: names of the results that it is. cost: see ``costs.nanoseconds``.
+    """
+
+    step: int
+    op: str
+    args: tuple[str, ...]
+    lookback: int | None
+    shared: int
+    fields: tuple[str, ...]
+    outputs: tuple[str, ...]
+    all_names: bool
+    cost: float
+
+    @property
+    def words(self) -> str:
+        return f"{self.op}({', '.join(self.args)})" if self.args else self.op
+
+
+def rows(trees: Mapping[str, Node]) -> tuple[Row, ...]:
+    """The plan as rows, constants left out."""
     p = plan(trees)
     users = [0] * len(p.steps)
     for s in p.steps:
-        for a in s.args:
+        for a in set(s.args):
             users[a] += 1
     names: dict[int, list[str]] = {}
     for name, i in p.outputs.items():
         names.setdefault(i, []).append(name)
-    lines = [f"{len(p.steps)} steps, lookback {max(s.lookback for s in p.steps)} sessions, "
-             f"fields {', '.join('$' + f for f in sorted(p.fields)) or 'none'}"]  # fmt: skip
+        users[i] += 1
+    out = []
     for i, s in enumerate(p.steps):
-        if s.node.op == "Const":
+        node = s.node
+        if node.op == "Const":
             continue
-        words = f"#{i} {s.node.op}"
+        leaf = node.op in ("Field", "Label")
         inside = [str(p.steps[a].node) if not p.steps[a].args else f"#{a}" for a in s.args]
-        inside += [f"{v:g}" if isinstance(v, float) else repr(v) for v in s.node.params]
-        if inside:
-            words += f"({', '.join(inside)})"
-        notes = [f"lookback {s.lookback}"] if s.lookback else []
-        notes += [f"shared by {users[i]}"] if users[i] > 1 else []
-        notes += ["all names of the date"] if s.is_cross else []
-        notes += [f"→ {', '.join(names[i])}"] if i in names else []
-        lines.append(f"{words}  {'; '.join(notes)}".rstrip())
-    return "\n".join(lines)
+        inside += [str(a) for a in node.args] if node.op == "Mask" else []
+        inside += [f"{v:g}" if isinstance(v, float) else repr(v) for v in node.params if not leaf]
+        out.append(
+            Row(
+                step=i,
+                op=str(node) if leaf else node.op,
+                args=tuple(inside),
+                lookback=None if s.lookback >= EXPANDING else s.lookback,
+                shared=users[i],
+                fields=tuple(sorted(expression.fields(node))),
+                outputs=tuple(names.get(i, ())),
+                all_names=s.is_cross,
+                cost=nanoseconds(node),
+            )
+        )
+    return tuple(out)
+
+
+def explain(trees: Mapping[str, Node]) -> str:
+    """The plan in words: one line a distinct sub-expression, with what shares it."""
+    p, table = plan(trees), rows(trees)
+    back = max((expression.lookback(t) for t in trees.values()), default=0)
+    history = "all of history" if back >= EXPANDING else f"{back} sessions"
+    total = sum(r.cost for r in table)
+    head = (
+        f"{len(p.steps)} steps, lookback {history}, "
+        f"fields {', '.join('$' + f for f in sorted(p.fields)) or 'none'}; "
+        f"about {total:.3g} ns a bar on one core, {total / 1000:.2g} s for a million"
+    )
+    return "\n".join([head, *map(_line, table)])
+
+
+def _line(row: Row) -> str:
+    notes = ["all of history" if row.lookback is None else f"lookback {row.lookback}"]
+    notes = notes if row.lookback != 0 else []
+    notes += [f"shared by {row.shared}"] if row.shared > 1 else []
+    notes += ["all names of the date"] if row.all_names else []
+    notes += [f"{row.cost:.2g} ns"]
+    notes += [f"→ {', '.join(row.outputs)}"] if row.outputs else []
+    return f"#{row.step} {row.words}  {'; '.join(notes)}"

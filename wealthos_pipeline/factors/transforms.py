@@ -18,6 +18,7 @@ from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import Column, TableContract, wide_contract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.groups import numbers
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.utils.config import FactorSettings
 
@@ -29,18 +30,57 @@ SCORES = "factors.scores_equity"
 KEY = ("date", "instrument_id")
 
 
+LARGE_SETS = frozenset({"alpha158", "alpha360"})
+"""Sets whose families have tables of scores of their own, so that no table grows too wide."""
+
+
+def score_tables(library: Library) -> dict[str, tuple[str, ...]]:
+    """Table of scores → the equity factors that it holds: ``factors.scores_equity`` first, then
+    ``factors.scores_equity_<family>`` for each family of the large sets."""
+    out: dict[str, list[str]] = {SCORES: []}
+    for family in library.families():
+        if family.asset_class == AssetClass.EQUITY:
+            large = all(LARGE_SETS.intersection(f.sets) for f in family.factors)
+            table = f"{SCORES}_{family.name}" if large else SCORES
+            out.setdefault(table, []).extend(f.name for f in family.factors)
+    order = {n: i for i, n in enumerate(library.names(AssetClass.EQUITY))}
+    return {t: tuple(sorted(names, key=order.__getitem__)) for t, names in out.items()}
+
+
+def scores_contracts(library: Library) -> list[TableContract]:
+    """The contracts of all tables of scores: one Float32 column a factor."""
+    return [
+        wide_contract(
+            table,
+            "Equity factors winsorised, standardised, neutralised on sectors, standardised, for the "
+            "universe's members at the date. Direction is not applied. Where a sector is a snapshot "
+            "(clean.instruments.static), it is used before it was known.",
+            [
+                Column(n, "f32", f"score of: {library.factors[n].title}", "z", nullable=True)
+                for n in names
+            ],
+        )
+        for table, names in score_tables(library).items()
+    ]
+
+
 def scores_contract(library: Library) -> TableContract:
-    """The contract of ``factors.scores_equity``: one Float32 column an equity factor."""
-    return wide_contract(
-        SCORES,
-        "Equity factors winsorised, standardised, neutralised on sectors, standardised, for the "
-        "universe's members at the date. Direction is not applied. Where a sector is a snapshot "
-        "(clean.instruments.static), it is used before it was known.",
-        [
-            Column(n, "f32", f"score of: {library.factors[n].title}", "z", nullable=True)
-            for n in library.names(AssetClass.EQUITY)
-        ],
-    )
+    """The contract of ``factors.scores_equity``."""
+    return scores_contracts(library)[0]
+
+
+def side_by_side(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Tables of scores as one: keys of the first, columns of all. Made from the same universe, their
+    rows are the same; where they are not, missing ones are null."""
+    first, *rest = parts
+    out = first.sort(KEY)
+    for part in rest:
+        other = part.sort(KEY)
+        if other.select(KEY).equals(out.select(KEY)):
+            out = out.hstack(other.drop(KEY))
+        else:
+            out = out.join(other, on=list(KEY), how="left", maintain_order="left")
+    return out
 
 
 def scores(
@@ -67,7 +107,7 @@ def scores(
     rows = rows.join(universe.select(KEY), on=list(KEY), how="semi").sort(KEY).rechunk()
     names = [c for c in rows.columns if c not in KEY]
     off = date_offsets(rows)
-    sector, sectors = _sectors(rows, instruments)
+    sector, sectors = numbers(rows, instruments, "sector")
 
     from wealthos_pipeline.factors.kernels.section import score
 
@@ -89,40 +129,6 @@ def scores(
     return rows.select(KEY).with_columns(
         pl.Series(n, c, nan_to_null=True) for n, c in zip(names, columns, strict=True)
     )
-
-
-def _sectors(rows: pl.DataFrame, instruments: pl.DataFrame | None) -> tuple[np.ndarray, int]:
-    """Sector number of each row (the last number is "other") and the number of sectors.
-
-    The description valid on the date counts; before the first one, the first (a static snapshot).
-    """
-    if instruments is None or instruments.is_empty():
-        return np.zeros(rows.height, np.int64), 0
-    words = instruments["sector"].drop_nulls().unique().sort().to_list()
-    number = pl.col("sector").replace_strict(
-        {w: i for i, w in enumerate(words)}, default=len(words), return_dtype=pl.Int64
-    )
-    described = instruments.select("instrument_id", "valid_from", number.alias("number")).sort(
-        "valid_from", "instrument_id"
-    )
-    first = described.unique("instrument_id", keep="first", maintain_order=True)
-    out = rows.select(KEY)
-    if first.height == described.height:
-        out = out.join(first, on="instrument_id", how="left", maintain_order="left")
-    else:
-        out = (
-            out.with_row_index("row")
-            .sort("date")
-            .join_asof(
-                described, left_on="date", right_on="valid_from", by="instrument_id",
-                check_sortedness=False,
-            )
-            .sort("row")
-            .join(first.select("instrument_id", earliest="number"), on="instrument_id", how="left",
-                  maintain_order="left")
-            .with_columns(number=pl.coalesce("number", "earliest"))
-        )  # fmt: skip
-    return out["number"].fill_null(len(words)).to_numpy().astype(np.int64), len(words)
 
 
 def date_offsets(rows: pl.DataFrame) -> np.ndarray:
