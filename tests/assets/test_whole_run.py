@@ -55,9 +55,14 @@ def test_the_run_logged_each_stage_as_json(sample_root: Path) -> None:
     assert {"ingest", "prices", "predictions", "portfolios", "manifest", "report"} <= finished
 
 
-def test_the_run_is_in_dagsters_history_with_its_checks(sample_root: Path) -> None:
+def test_the_run_is_in_dagsters_history_with_its_checks(
+    sample_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wealthos_pipeline.cli.execution import history
+
+    monkeypatch.setenv("DAGSTER_HOME", "")  # put back what ``history`` sets
     run = manifest.last(Lake(sample_root)).run_id
-    with dg.DagsterInstance.from_config(str(sample_root / ".dagster")) as instance:
+    with history(sample_root) as instance:
         stored = instance.get_run_by_id(run)
         assert stored is not None
         assert stored.status == dg.DagsterRunStatus.SUCCESS

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import small_root
 
-from wealthos_pipeline.cli.execution import dagster_home, given, original
+from wealthos_pipeline.cli.execution import dagster_home, given, history, original
 from wealthos_pipeline.core.errors import CheckError, LockedError, WealthOSError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.utils.config import load_settings
@@ -110,13 +110,52 @@ def test_flags_reach_the_session(call, tmp_path: Path) -> None:
 
 
 def test_the_run_is_in_the_history_of_the_ui(call, tmp_path: Path) -> None:
-    assert call("run", "--root", tmp_path / "data", "--json").code == 0
-    home = tmp_path / "data" / ".dagster"
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+
+    root = tmp_path / "data"
+    assert call("run", "--root", root, "--json").code == 0
+    with history(root) as instance:
         (run,) = instance.get_runs()
-    assert run.run_id == GIVEN["run_id"]
-    assert (run.job_name, run.status) == ("daily", dg.DagsterRunStatus.SUCCESS)
-    assert "enabled: false" in (home / "dagster.yaml").read_text()
+    first = str(GIVEN["run_id"])
+    assert (run.run_id, run.job_name) == (first, "daily")
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    # Dagster's own storage reads the same files
+    plain = DagsterSqliteStorage.from_local(str(root / ".dagster"))
+    kinds = [e.dagster_event_type for e in plain.event_log_storage.get_logs_for_run(first)]
+    assert kinds[0] == dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    assert kinds[-1] == dg.DagsterEventType.RUN_SUCCESS
+    assert kinds.count(dg.DagsterEventType.ASSET_MATERIALIZATION) == 1
+    key = dg.AssetKey("prices")
+    event = plain.event_log_storage.get_latest_materialization_events([key])[key]
+    assert event is not None
+    assert event.run_id == first
+    # a root of an earlier version: its configuration is brought up to date, its runs stay
+    config = root / ".dagster" / "dagster.yaml"
+    text = config.read_text()
+    config.write_text(text[: text.index("storage:")])
+    GIVEN["fails"] = True
+    assert call("run", "--root", root, "--json").code == CheckError.exit_code
+    assert config.read_text() == text
+    with history(root) as instance:
+        assert {r.run_id for r in instance.get_runs()} == {first, GIVEN["run_id"]}
+        assert len(instance.all_logs(first)) == len(kinds)
+
+
+def test_a_process_keeps_few_databases_open_and_none_that_is_gone(tmp_path: Path) -> None:
+    from wealthos_pipeline.cli.history import OPEN, Events
+
+    events = Events(str(tmp_path))
+    runs = [f"run-{i}" for i in range(OPEN + 3)]
+    for run in runs:
+        assert events.get_logs_for_run(run) == []
+    names = {f.readlink().name for f in Path("/proc/self/fd").iterdir() if f.is_symlink()}
+    assert {n for n in names if n.startswith("run-") and n.endswith(".db")} == {
+        f"{run}.db" for run in runs[-OPEN:]
+    }
+    (tmp_path / f"{runs[-1]}.db").unlink()
+    assert events.get_logs_for_run(runs[-1]) == []
+    assert (tmp_path / f"{runs[-1]}.db").exists()
+    events.dispose()
 
 
 def test_runs_whose_process_is_gone_are_closed(tmp_path: Path) -> None:
@@ -204,9 +243,7 @@ def test_the_home_of_dagster_is_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_the_ui_neither_reports_home_nor_asks_for_an_address(tmp_path: Path) -> None:
-    from dagster import DagsterInstance
-
-    with DagsterInstance.from_config(str(dagster_home(tmp_path))) as instance:
+    with history(tmp_path) as instance:
         assert not instance.telemetry_enabled
         assert not instance.nux_enabled
 

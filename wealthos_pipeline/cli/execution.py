@@ -31,7 +31,16 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
-
+_STORAGE = """\
+storage:
+  # the files of Dagster's own storage, opened once a process and not once an event
+  custom:
+    module: wealthos_pipeline.cli.history
+    class: History
+    config:
+      base_dir:
+        env: DAGSTER_HOME
+"""
 
 TAGS = {"wealthos/started_by": "command line"}
 """What tells a run of this command from one of the UI."""
@@ -47,14 +56,14 @@ class Executed:
 
 
 def dagster_home(root: Path) -> Path:
-    """``<root>/.dagster``, made with its configuration where it is missing."""
+    """``<root>/.dagster``, made with its configuration where it is missing or as first written."""
     home = Path(root).resolve() / ".dagster"
     try:
         home.mkdir(parents=True, exist_ok=True)
         config = home / "dagster.yaml"
-        if not config.exists():
+        if not config.exists() or config.read_text(encoding="utf-8") == _DAGSTER_YAML:
             part = home / f"dagster.yaml.{os.getpid()}"
-            part.write_text(_DAGSTER_YAML, encoding="utf-8")
+            part.write_text(_DAGSTER_YAML + _STORAGE, encoding="utf-8")
             part.replace(config)
     except OSError as error:
         raise StorageError(
@@ -62,6 +71,14 @@ def dagster_home(root: Path) -> Path:
             "that you may write to with --root."
         ) from error
     return home
+
+
+def history(root: Path) -> dg.DagsterInstance:
+    """What Dagster knows of ``root``: runs, events, schedules. Points ``DAGSTER_HOME`` at it."""
+    import dagster as dg
+
+    os.environ["DAGSTER_HOME"] = str(dagster_home(root))
+    return dg.DagsterInstance.get()
 
 
 def session_config(
@@ -98,8 +115,7 @@ def execute(
     ``overrides`` are nested settings; ``root`` and ``reports`` are pinned to absolute paths, so
     that the graph writes where this command was told to.
     """
-    home = dagster_home(Path(settings.root))
-    os.environ["DAGSTER_HOME"] = str(home)
+    dagster_home(Path(settings.root))
     display.say("loading the graph")
     import warnings
 
@@ -126,7 +142,7 @@ def execute(
     }
     display.say("starting", stages=len(definition.nodes))
     run_id = run_id or str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance:
+    with history(Path(settings.root)) as instance:
         close_dead_runs(instance, Path(settings.root))
         try:
             definition.execute_in_process(
@@ -146,12 +162,9 @@ def execute(
 def given(root: Path, run_id: str) -> dict[str, Any]:
     """What was said on top of the settings when ``run_id`` was started: nested, without the places
     that were pinned. Empty where the history does not know the run."""
-    home = Path(root).resolve() / ".dagster"
-    if not (home / "dagster.yaml").exists():
+    if not (Path(root) / ".dagster" / "dagster.yaml").exists():
         return {}
-    import dagster as dg
-
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with history(root) as instance:
         run = instance.get_run_by_id(run_id)
     resources: Any = {} if run is None else run.run_config.get("resources", {})
     body: dict[str, Any] = json.loads(
