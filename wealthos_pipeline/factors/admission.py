@@ -111,8 +111,8 @@ def examine(
             )
             return Verdict(factor, False, reason, *tried)
         reason = next(_reasons(factor, family, part, whole, chosen), None)
-    except FactorError as error:
-        return Verdict(factor, False, str(error).removeprefix(f"{factor.name}: "), *tried)
+    except Exception as error:  # whatever an own factor sets off must not stop a run
+        return Verdict(factor, False, _words(factor, error), *tried)
     if reason is not None:
         return Verdict(factor, False, reason, *tried)
     remark = None
@@ -209,17 +209,25 @@ def compute_admitted(
         return family.contract.empty(), {}
     try:
         return market.values(replace(family, factors=tuple(kept)), start), {}
-    except FactorError:
+    except Exception:
         failed: dict[str, str] = {}
         for f in kept:
             try:
                 market.values(replace(family, factors=(f,)), start)
-            except FactorError as error:
-                failed[f.name] = str(error).removeprefix(f"{f.name}: ")
+            except Exception as error:
+                failed[f.name] = _words(f, error)
         if not failed:
             raise
     frame, more = compute_admitted(family, market, {**refused, **failed}, start)
     return frame, failed | more
+
+
+def _words(factor: Factor, error: Exception) -> str:
+    """An error in one line, without the factor's name."""
+    if isinstance(error, FactorError):
+        return str(error).removeprefix(f"{factor.name}: ")
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"its computation ended with {type(error).__name__}: {first}"
 
 
 # --- the table of admissions ---------------------------------------------------------------------
