@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from assets._shared.stage import Stage, Work, stage
+from assets._shared.stage import Stage, Watch, Work, stage
+from assets._shared.watch import FactorWatch
 from assets.evaluation import score_stages
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.factor import Factor
@@ -80,7 +81,7 @@ def _reads_statements(factor: Factor) -> bool:
     return "clean.fundamentals" in factor.inputs or "Statement(" in (factor.expression or "")
 
 
-def _family_stage(family: Family) -> Stage:
+def _family_stage(family: Family, watch: Watch) -> Stage:
     statements = any(_reads_statements(f) for f in family.factors)
 
     def compute(work: Work) -> Mapping[str, pl.DataFrame]:
@@ -112,9 +113,12 @@ def _family_stage(family: Family) -> Stage:
         rooms=_ENGINE,
         plots={family.table: first},
         name=family.table,
+        watch=watch,
     )(compute)
 
 
 def stages(library: Library) -> tuple[Stage, ...]:
     """All factor stages of a library."""
-    return (admissions, *(_family_stage(f) for f in library.families()), *score_stages(library))
+    watch = FactorWatch()
+    families = (_family_stage(f, watch) for f in library.families())
+    return (admissions, *families, *score_stages(library))
