@@ -287,7 +287,7 @@ class Case:
         self, name: str, cells: pl.DataFrame, which: NDArray[np.bool_], spread: float
     ) -> bool:
         """Whether the slow reference gives our numbers in (some of) the cells."""
-        import factor_reference
+        import qlib_reference
 
         at = np.flatnonzero(which)
         if not len(at):
@@ -296,7 +296,7 @@ class Case:
         for row in cells[at].iter_rows(named=True):
             rows = self._window(name, row["date"], row["instrument_id"])
             fields = {f: _floats(rows[f]) for f in panels.FIELDS}
-            exact = np.array([factor_reference.evaluate(self.expressions[name], fields)[-1]])
+            exact = np.array([qlib_reference.evaluate(self.expressions[name], fields)[-1]])
             if not _same(np.array([_plain(row["ours"])]), exact, spread)[0].all():
                 return False
         return True
