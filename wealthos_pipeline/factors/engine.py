@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from wealthos_pipeline.core.asset import AssetClass
-from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.factors import groups, masks
+from wealthos_pipeline.factors import groups, masks, statements
 from wealthos_pipeline.factors.execution import Execution, float32
 from wealthos_pipeline.factors.expression import Node, fields, parse
 from wealthos_pipeline.factors.expression import series as series_of
@@ -209,12 +208,15 @@ class _Market:
         """A ``Label`` or ``Statement`` for every row of ``panel``."""
         key = (id(panel), node)
         if key not in self._leaves:
-            if node.op != "Label":
-                raise FactorError(f"{node.op} {node.params} cannot be computed here")
-            self._leaves[key] = (
-                panel,
-                groups.by_row(panel.frame, self.instruments, str(node.params[0])),
-            )
+            if node.op == "Statement":
+                metric, period = map(str, node.params)
+                found = statements.by_row(
+                    self.statements, panel.frame, metric, period, self.calendar,
+                    instruments=self.instruments,
+                )  # fmt: skip
+            else:
+                found = groups.by_row(panel.frame, self.instruments, str(node.params[0]))
+            self._leaves[key] = (panel, found)
         return self._leaves[key][1]
 
     def other(self, node: Node) -> Vector:
