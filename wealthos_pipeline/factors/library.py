@@ -22,6 +22,7 @@ from wealthos_pipeline.core.data import Column, TableContract, wide_contract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.factors import expression as language
+from wealthos_pipeline.factors import statements
 from wealthos_pipeline.factors.operators import FIELDS
 
 SEMANTICS = 1
@@ -39,6 +40,10 @@ MODULES = (
     "equity.technical",
     "equity.seasonality",
     "equity.value",
+    "equity.quality",
+    "equity.growth",
+    "equity.investment",
+    "equity.earnings",
     "equity.alpha158",
     "equity.alpha360",
     "fixed_income.curve",
@@ -171,6 +176,11 @@ class Family:
         )
 
     @cached_property
+    def statements(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """Factor → the ``(metric, period)`` of reports that it reads."""
+        return MappingProxyType({n: language.statements(t) for n, t in self.trees.items()})
+
+    @cached_property
     def series(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """Factor → the ``(series, tenor)`` that it reads."""
         return MappingProxyType({n: language.series(t) for n, t in self.trees.items()})
@@ -232,23 +242,30 @@ class Library:
         return [n for n, f in self.factors.items() if f.asset_class == asset_class]
 
     def missing_reasons(
-        self, available: Collection[str], series: Collection[tuple[str, str]] = ()
+        self,
+        available: Collection[str],
+        series: Collection[tuple[str, str]] = (),
+        metrics: Collection[str] | None = None,
     ) -> dict[str, str]:
         """Factor → why all its values are null, for the factors that lack an input.
 
         available: columns of ``clean.prices`` that hold any value; series: ``(series, tenor)`` of
-        ``clean.series``.
+        ``clean.series``; metrics: those of ``clean.fundamentals``, None where that is not known.
         """
         out: dict[str, str] = {}
         for family in self.families():
             for f in family.factors:
-                if reason := _missing(f, family, set(available), set(series)):
+                if reason := _missing(f, family, set(available), set(series), metrics):
                     out[f.name] = reason
         return out
 
 
 def _missing(
-    factor: Factor, family: Family, available: set[str], series: set[tuple[str, str]]
+    factor: Factor,
+    family: Family,
+    available: set[str],
+    series: set[tuple[str, str]],
+    metrics: Collection[str] | None,
 ) -> str:
     tree = family.trees.get(factor.name)
     if tree is None:
@@ -259,13 +276,18 @@ def _missing(
         if not set(FIELDS[name].columns) <= available
     ]
     lacking += [f"series {' '.join(k).strip()}" for k in language.series(tree) if k not in series]
+    if metrics is not None and not statements.possible(tree, metrics):
+        figures = sorted({m for m, _ in language.statements(tree)} - set(metrics))
+        lacking.append(f"reported {' or '.join(figures)}")
     return f"the data have no {', no '.join(lacking)}" if lacking else ""
 
 
 def lookback(factor: Factor) -> int:
     """Sessions of history that a factor needs: derived from its expression, or as it declares."""
     if factor.expression:
-        return language.lookback(language.parse(factor.expression, factor.name))
+        tree = language.parse(factor.expression, factor.name)
+        figures = max((statements.reach(*key) for key in language.statements(tree)), default=0)
+        return language.lookback(tree) + figures
     if factor.lookback is None:
         raise FactorError(f"{factor.name}: a factor with a function must declare its lookback")
     return factor.lookback
