@@ -143,8 +143,7 @@ def test_a_stale_price_is_a_value_and_no_price_to_trade_at(
 @pytest.mark.parametrize(
     ("growth", "flags", "frozen"),
     [
-        (3.0, Flag.EXTREME, True),
-        (0.3, Flag.EXTREME, True),
+        (3.0, Flag.EXTREME | Flag.SPIKE_DOUBT, True),
         (1.7, Flag.EXTREME, False),
         (1.0, Flag.SPLIT_DOUBT, True),
         (1.0, Flag.RESTATED, False),

@@ -18,11 +18,8 @@ Floats = NDArray[np.float64]
 UNTRADED = Flag.STALE | Flag.TERMINAL
 """A bar with one of these flags gives a value, and no price at which anything is bought or sold: it is
 old, or it is no price."""
-DOUBTFUL = 2.5
-"""One-bar growth from which, and below whose inverse, a bar is taken for an error until the next one
-confirms it: so a spike is told only by the bar after it, and this one is not traded at."""
-NEAR = 5
-"""Sessions in which the bar before it must lie. After a longer pause a move is no sign of an error."""
+DOUBTFUL = Flag.SPIKE_DOUBT | Flag.SPLIT_DOUBT
+"""Nobody knows yet whether the bar is right: it is not traded at, either."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +32,9 @@ class Panel:
     tr: total-return index, T × N, NaN where there is no bar.
     close, open: traded prices, T × N, NaN where there is none.
     split: forward-chained split index, T × N; None where it was not given.
-    untraded: the bar is no price at which one could trade (``UNTRADED``, or ``doubtful``), T × N; None
-        where the flags were not given. doubtful: nobody knows yet whether it is right: the next bar
-        will tell (``DOUBTFUL``), or the vendor's list of splits.
+    untraded: the bar is no price at which one could trade (``UNTRADED`` or ``DOUBTFUL``), T × N; None
+        where the flags were not given. doubtful: nobody knows yet whether it is right (``DOUBTFUL``):
+        the next bar will tell, or the vendor's list of splits.
     """
 
     ids: tuple[str, ...]
@@ -97,32 +94,21 @@ def build(
         out[where] = rows[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return out
 
-    tr = matrix("tr_index")
-
     def marked(flag: Flag) -> NDArray[np.bool_]:
         out = np.zeros(shape, dtype=np.bool_)
         out[where] = (rows["flags"].fill_null(0).to_numpy() & int(flag)) != 0
         return out
 
-    def in_doubt() -> NDArray[np.bool_]:
-        out, large = marked(Flag.SPLIT_DOUBT), marked(Flag.EXTREME)
-        for row, column in zip(*np.nonzero(large), strict=True):
-            before = tr[max(0, row - NEAR) : row, column]
-            before = before[np.isfinite(before)]
-            growth = tr[row, column] / before[-1] if before.size else 1.0
-            out[row, column] |= not 1.0 / DOUBTFUL < growth < DOUBTFUL
-        return out
-
     dates = tuple(calendar.date_of(s) for s in range(first, last + 1))
-    doubtful = in_doubt() if "flags" in wanted else None
+    flagged = "flags" in wanted
     return Panel(
         names,
         first,
         dates,
-        tr,
+        matrix("tr_index"),
         matrix("close"),
         matrix("open") if "open" in wanted else np.full(shape, np.nan),
         matrix("split_index") if "split_index" in wanted else None,
-        None if doubtful is None else marked(UNTRADED) | doubtful,
-        doubtful,
+        marked(UNTRADED | DOUBTFUL) if flagged else None,
+        marked(DOUBTFUL) if flagged else None,
     )

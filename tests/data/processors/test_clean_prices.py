@@ -361,7 +361,7 @@ def test_extreme_moves_and_gaps_are_flagged_and_kept(calendar, now):
     assert flags[0] == 0
     assert flags[1] == Flag.ZERO_VOLUME
     assert flags[2] == Flag.EXTREME
-    assert flags[3] == Flag.EXTREME
+    assert flags[3] == Flag.EXTREME | Flag.SPIKE_DOUBT
     assert flags[4] == Flag.GAP
     assert flags[5] == Flag.GAP | Flag.LONG_GAP
 

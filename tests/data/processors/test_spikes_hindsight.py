@@ -107,6 +107,33 @@ def test_what_is_no_spike(
     assert not out.earlier.height
 
 
+@pytest.mark.parametrize(
+    ("closes", "growth", "marked"),
+    [
+        ([10.0, 26.0, 27.0], 2.5, [1]),  # also after it was confirmed: it looks at the past only
+        ([10.0, 24.0, 24.0], 2.5, []),
+        ([10.0, 24.0, 24.0], 2.0, [1]),
+        ([10.0, 3.9], 2.5, [1]),
+        ([10.0, *[None] * (REACH - 1), 30.0], 2.5, [REACH]),
+        ([10.0, *[None] * REACH, 30.0], 2.5, []),  # after a pause a move is no sign of an error
+    ],
+)
+def test_a_move_that_may_be_a_spike_is_in_doubt(
+    closes: list[float | None],
+    growth: float,
+    marked: list[int],
+    clean: Clean,
+    calendar: TradingCalendar,
+) -> None:
+    frame = bars(calendar, closes)
+    days = calendar.sessions(frame["date"][0], frame["date"][-1])
+    out = clean(frame, cleaning=CleaningSettings(spike_growth=growth)).prices
+    doubt = out.filter(pl.col("flags") & int(Flag.SPIKE_DOUBT) != 0)
+    assert doubt["date"].to_list() == [days[i] for i in marked]
+    off = clean(frame, cleaning=CleaningSettings(spike_growth=growth, off=("spike",))).prices
+    assert not off.filter(pl.col("flags") & int(Flag.SPIKE_DOUBT) != 0).height
+
+
 def test_a_bar_that_takes_one_back_is_none(clean: Clean, calendar: TradingCalendar) -> None:
     out = clean(bars(calendar, [10.0, 100.0, 10.0, 100.0, 10.0, 0.5, 10.0]))
     assert out.prices["close"].to_list() == [10.0] * 4

@@ -29,6 +29,11 @@ class Flag(IntFlag):
     SPLIT_DOUBT = 2048  # the split that counts is not the list's, or one may be missing
     UNIT_SWITCH = 4096  # the bar came a hundred times too high or low and was brought back
     DIVIDEND_REPAIRED = 8192  # the dividend was wrong and was scaled or dropped
+    SPIKE_DOUBT = 16384  # it may be a spike: the next bar tells
+
+
+_RULES = {Flag.SPIKE_DOUBT: "spike"}
+"""The rule that sets a flag, where it is not called like it."""
 
 
 def bits(bars: pl.DataFrame, off: frozenset[str], large: float) -> pl.Expr:
@@ -47,9 +52,10 @@ def bits(bars: pl.DataFrame, off: frozenset[str], large: float) -> pl.Expr:
         Flag.BAD_VOLUME: pl.col("_volume"),
         Flag.RESTATED: pl.col("restated_at").is_not_null(),
         Flag.VOLUME_SPIKE: pl.col("_loud"),
+        Flag.SPIKE_DOUBT: pl.col("_doubt"),
         **{Flag[name]: when for name, when in events.flags(bars).items()},
     }
-    where = {bit: when for bit, when in where.items() if str(bit.name).lower() not in off}
+    where = {b: w for b, w in where.items() if _RULES.get(b, str(b.name).lower()) not in off}
     return pl.sum_horizontal(
         *(
             pl.when(when.fill_null(value=False)).then(int(bit)).otherwise(0)

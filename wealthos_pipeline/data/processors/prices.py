@@ -97,7 +97,7 @@ def clean(
     named = raw.bar_known_at(identified(rows, instruments), calendar)
     named = hours.own_close(named, instruments, calendar)
     cleaning = cleaning or CleaningSettings()
-    off, large = registry.switched_off(cleaning), min(flags.EXTREME, cleaning.spike_growth)
+    off = registry.switched_off(cleaning)
     if releases is not None:
         releases = releases.filter(pl.col("fetched_at") <= now)
     named = quarantine.released(named, releases)
@@ -135,10 +135,10 @@ def clean(
     if units.SETTLED in first.columns and (fell := units.settled(first)).height:
         names = good.join(fell, on="instrument_id", how="semi", maintain_order="left")
         then = chain.chained(built(names, hindsight=False)[0])
-        earlier = units.history(_finished(then, instruments, off, large), fell)
+        earlier = units.history(_finished(then, instruments, off, cleaning), fell)
     found = spikes.NONE if "spike" in off else spikes.find(first, cleaning)
     if not found.height:
-        prices = _finished(chain.chained(first), instruments, off, large)
+        prices = _finished(chain.chained(first), instruments, off, cleaning)
         logged = quarantine.logged(broken, judged, prices, releases, events.logged(first))
         rejected = row_rules.rejected(bad, raw_prices, calendar)
         out = Cleaned(prices, rejected, logged, earlier, events.counts(first))
@@ -147,8 +147,8 @@ def clean(
     kept, _ = built(again.join(found, on=spikes.KEY, how="anti", maintain_order="left"))
     bars = spikes.spliced(first, kept, found)
     chained = chain.chained(bars)
-    prices = _finished(chained, instruments, off, large)
-    seen = _finished(spikes.believed(first, found, chained, cleaning), instruments, off, large)
+    prices = _finished(chained, instruments, off, cleaning)
+    seen = _finished(spikes.believed(first, found, chained, cleaning), instruments, off, cleaning)
     found = spikes.dated(found, prices)
     bad = pl.concat([bad, spikes.rejected(good, found)], how="diagonal")
     out = Cleaned(
@@ -220,9 +220,11 @@ def _repaired(
 
 
 def _finished(
-    bars: pl.DataFrame, instruments: pl.DataFrame, off: frozenset[str], large: float
+    bars: pl.DataFrame, instruments: pl.DataFrame, off: frozenset[str], cleaning: CleaningSettings
 ) -> pl.DataFrame:
-    """Rows of ``clean.prices`` from chained bars; ``large``: growth from which one is extreme."""
+    """Rows of ``clean.prices`` from chained bars."""
+    large = min(flags.EXTREME, cleaning.spike_growth)
+    bars = bars.with_columns(spikes.doubt(cleaning).alias("_doubt"))
     money = instruments.select("instrument_id", pl.col("currency").alias("_currency")).unique(
         "instrument_id", keep="last", maintain_order=True
     )

@@ -143,7 +143,8 @@ _ALL = (
         "spike", "reject", "Spike taken back by the next bar",
         "the close grew by more than spike_growth (or fell by as much) and the next bar came back "
         "to within spike_return of the bar before it, without a split in between. The bar is "
-        "believed, with the flag EXTREME, until the bar after it is known; then it is rejected",
+        "believed, with the flag EXTREME and the flag SPIKE_DOUBT, until the bar after it is known, and "
+        "is no price to trade at; then it is rejected",
         settings=("spike_growth", "spike_return"),
     ),
     # values that are taken away or put in

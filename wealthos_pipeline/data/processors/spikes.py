@@ -31,6 +31,17 @@ NONE = pl.DataFrame(
 """No spikes."""  # fmt: skip
 
 
+def doubt(cleaning: CleaningSettings) -> pl.Expr:
+    """Whether a bar may be a spike: its growth is as large as one's, and the bar before is near. Only
+    the bar after it tells; a split that is listed for the day may be the vendor's error, too."""
+    growth = pl.col("growth")
+    return _large(growth, cleaning) & (pl.col("step") <= REACH)
+
+
+def _large(growth: pl.Expr, cleaning: CleaningSettings) -> pl.Expr:
+    return (growth > cleaning.spike_growth) | (growth < 1 / cleaning.spike_growth)
+
+
 def find(bars: pl.DataFrame, cleaning: CleaningSettings) -> pl.DataFrame:
     """The spikes among ``bars``: ``instrument_id, date, confirmed`` (date of the bar after).
 
@@ -46,7 +57,7 @@ def find(bars: pl.DataFrame, cleaning: CleaningSettings) -> pl.DataFrame:
     by = pl.col("instrument_id")
     following = by == by.shift(-1)
     growth, step, event = pl.col("growth"), pl.col("step"), pl.col("split_ratio") != 1
-    large = (growth > cleaning.spike_growth) | (growth < 1 / cleaning.spike_growth)
+    large = _large(growth, cleaning)
     back = (growth * growth.shift(-1) - 1).abs() <= cleaning.spike_return
     near = (step <= REACH) & (step.shift(-1) <= REACH)
     hit = (
