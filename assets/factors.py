@@ -29,8 +29,9 @@ _PRICE_COLUMNS = (
 _ENGINE = tuple(
     f"factors/{name}"
     for name in (
-        "engine.py", "execution.py", "expression.py", "functions.py", "kernels", "library.py",
-        "operators.py", "panel.py", "plan.py", "sections.py",
+        "engine.py", "execution.py", "expression.py", "functions.py", "groups.py", "kernels",
+        "library.py", "masks.py", "operators.py", "panel.py", "parser.py", "plan.py", "sections.py",
+        "statements.py",
     )
 )  # fmt: skip
 """What computes a factor's values; its own definition is hashed by its family."""
