@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from factor_references import MONTHS, NAMES, OF_NAMES, ONE, SESSIONS, TENORS, Market
+from factor_references import MONTHS, NAMES, OF_NAMES, ONE, SECTORS, SESSIONS, TENORS, Market
 
 from wealthos_pipeline import factors
 from wealthos_pipeline.factors import library as home
 from wealthos_pipeline.factors.engine import compute_all
 from wealthos_pipeline.factors.fixed_income.curve import NELSON_SIEGEL
-
-SECTORS = ("Energy", "Tech", "Tech", "Energy", "Tech", "Energy", "Tech", "Energy", "Tech", "Tech")
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import stats
 
 NAMES, SESSIONS = 10, 1460
+SECTORS = ("Energy", "Tech", "Tech", "Energy", "Tech", "Energy", "Tech", "Energy", "Tech", "Tech")
 TENORS = ("3M", "6M", "1Y", "2Y", "3Y", "5Y", "7Y", "10Y")
 MONTHS = np.array([3, 6, 12, 24, 36, 60, 84, 120.0])
 
@@ -319,6 +320,11 @@ def variance(x: np.ndarray) -> float:
     return float(np.var(x, ddof=1))
 
 
+def of_sector(x: np.ndarray, i: int) -> float:
+    """Mean of ``x`` over the names of the sector of ``i`` that have one."""
+    return float(np.nanmean(x[[j for j in range(NAMES) if SECTORS[j] == SECTORS[i]]]))
+
+
 OF_NAMES: dict[str, Callable[[Market, int, int], float]] = {
     "momentum_12_7": lambda k, t, i: back(k.c[:, i], t, 126) / back(k.c[:, i], t, 252) - 1,
     "frog_in_the_pan_12_1": shares_up,
@@ -328,6 +334,14 @@ OF_NAMES: dict[str, Callable[[Market, int, int], float]] = {
     "sharpe_momentum_12_1": rolled("r", 160, lambda x: x.mean() / x.std(ddof=1), 231, 21),
     "intraday_momentum_12_1": lambda k, t, i: kept(last(np.log(k.c[:, i] / k.o[:, i]), t - 21, 231), 160).sum(),
     "overnight_return_21": lambda k, t, i: kept(np.log(last(k.o[:, i], t, 21) / k.c[t - 21 : t, i]), 15).sum(),
+    "sector_momentum_6_1": lambda k, t, i: of_sector(  # of the names that have a bar today
+        back(k.c, t, 21) / back(k.c, t, 126) - 1 + 0 * k.c[t], i
+    )
+    if t >= 126
+    else math.nan,
+    "sector_reversal_1m": lambda k, t, i: (
+        k.c[t, i] / back(k.c[:, i], t, 21) - 1 - of_sector(month_return(k, t), i)
+    ),
     "reversal_1w_volume": lambda k, t, i: (k.c[t, i] / back(k.c[:, i], t, 5) - 1)
     * kept(last(k.v[:, i], t, 5), 3).mean() / kept(last(k.v[:, i], t, 63), 42).mean(),
     "residual_reversal_1m": residual_reversal,

@@ -119,4 +119,15 @@ FACTORS = (
         nan_means="no opens, or fewer than 15 in the month",
         sets=("extended",),
     ),
+    Factor(
+        name="sector_momentum_6_1",
+        expression="CSMean(Ref($close, 21) / Ref($close, 126) - 1, sector)",
+        asset_class=AssetClass.EQUITY,
+        family="momentum",
+        direction=+1,
+        title="Mean over the sector of the 6-month return, skipping the last month [decimal]",
+        reference="Moskowitz & Grinblatt (1999)",
+        inputs=("clean.prices", "clean.instruments"),
+        nan_means="the sector not known, or no name of it has bars 21 and 126 sessions ago",
+    ),
 )

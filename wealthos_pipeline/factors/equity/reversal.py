@@ -70,4 +70,15 @@ FACTORS = (
         nan_means="no bar 252 or 1,260 sessions ago",
         sets=("extended",),
     ),
+    Factor(
+        name="sector_reversal_1m",
+        expression="CSDemean($close / Ref($close, 21) - 1, sector)",
+        asset_class=AssetClass.EQUITY,
+        family="reversal",
+        direction=-1,
+        title="Return of the last month less the sector's mean [decimal]",
+        reference="Da, Liu & Schaumburg (2014); Hameed & Mian (2015)",
+        inputs=("clean.prices", "clean.instruments"),
+        nan_means="the sector not known, or no bar 21 sessions ago",
+    ),
 )
