@@ -6,7 +6,7 @@ cross-sections join the blocks. What a value is depends on neither blocks nor th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -90,6 +90,8 @@ class Execution:
     def _blocks(
         self, cells: Mapping[int, Vector], rows: Mapping[int, np.ndarray], begin: int
     ) -> None:
+        from wealthos_pipeline.factors.kernels.rows import store
+
         targets = [*cells, *(i for i in rows if i not in cells)]
         if not targets:
             return
@@ -97,21 +99,13 @@ class Execution:
         self._prepare(todo)
         cell_of_row = self.panel.cell
 
+        bundles = _bundles(self.plan, todo)
+        last_use = {a: i for i in todo for a in self.plan.steps[i].args}
+
         def one(block: tuple[int, int]) -> None:
-            i0, i1 = block
-            a, b = int(self.panel.off[i0]), int(self.panel.off[i1])
-            mine = self.panel.by_code[self.panel.row_off[i0] : self.panel.row_off[i1]]
-            values = self._block(todo, set(targets), i0, i1, mine, cell_of_row)
-            for i, target in cells.items():
-                target[a:b] = values[i]
-            if rows:
-                kept = mine[mine >= begin]
-                where = cell_of_row[kept] - a
-                for i, column in rows.items():
-                    v = values[i]
-                    column[kept - begin] = float32(
-                        v[where] if isinstance(v, np.ndarray) else np.full(len(where), v)
-                    )
+            _Block(self, *block, cell_of_row, begin, store).run(
+                todo, bundles, last_use, cells, rows
+            )
 
         blocks = self.panel.blocks(self.around.block_cells)
         if self.around.threads == 1 or len(blocks) == 1:
@@ -138,67 +132,118 @@ class Execution:
             elif node.op in ("Label", "Statement"):
                 self.around.leaf(self.panel, node)
 
-    def _block(
-        self, todo: list[int], targets: set[int], i0: int, i1: int, rows: Any, cell_of_row: Any
-    ) -> dict[int, Vector | float]:
-        panel, steps = self.panel, self.plan.steps
-        off = panel.off[i0 : i1 + 1] - panel.off[i0]
-        lo = panel.lo[i0:i1].copy()
-        size = int(off[-1])
-        last_use = {a: i for i in todo for a in steps[i].args}
-        values: dict[int, Vector | float] = {}
-        cell = cell_of_row[rows] - panel.off[i0]
 
-        def operand(i: int) -> Vector | float:
-            if i in self.cross:
-                return self.cross[i][panel.off[i0] : panel.off[i1]]
-            return values[i]
+class _Block:
+    """Some instruments' cells on their way through the steps of a level."""
 
-        def vector(i: int) -> Vector:
-            v = operand(i)
-            return v if isinstance(v, np.ndarray) else np.full(size, v)
+    def __init__(
+        self,
+        run: Execution,
+        i0: int,
+        i1: int,
+        cell_of_row: Any,
+        begin: int,
+        store: Callable[..., None],
+    ) -> None:
+        panel = run.panel
+        self.plan, self.panel, self.around = run.plan, panel, run.around
+        self.cross, self.need, self.store = run.cross, run.need, store
+        self.begin, self.end = int(panel.off[i0]), int(panel.off[i1])
+        self.off = panel.off[i0 : i1 + 1] - self.begin
+        self.lo = panel.lo[i0:i1].copy()
+        self.size = self.end - self.begin
+        self.values: dict[int, Vector | float] = {}
+        # in order of date, so that neighbours are written together
+        self.rows = np.sort(panel.by_code[panel.row_off[i0] : panel.row_off[i1]])
+        self.cells = cell_of_row[self.rows] - self.begin
+        first = int(np.searchsorted(self.rows, begin))
+        self.kept, self.kept_cells = self.rows[first:] - begin, self.cells[first:].copy()
 
+    def run(
+        self,
+        todo: list[int],
+        bundles: Mapping[int, list[int]],
+        last_use: Mapping[int, int],
+        cells: Mapping[int, Vector],
+        rows: Mapping[int, np.ndarray],
+    ) -> None:
+        """Every step; what is wanted goes to ``cells`` and ``rows`` as soon as it is known."""
+        steps, values = self.plan.steps, self.values
+        given = [i for i in {*cells, *rows} if i in self.cross]
         with np.errstate(all="ignore"):
-            for i in todo:
-                step = steps[i]
-                node = step.node
-                if node.op == "Const":
-                    values[i] = float(node.params[0])
-                elif node.op == "Field" and node.params[0] != "market_ret":
-                    flat = np.full(size, np.nan)
-                    flat[cell] = panel.values(str(node.params[0]))[rows]
-                    values[i] = flat
-                elif node.op in ("Label", "Statement"):
-                    flat = np.full(size, np.nan)
-                    flat[cell] = self.around.leaf(panel, node)[rows]
-                    values[i] = flat
-                elif node.op in ("Field", "Series", "Mask"):
-                    values[i] = self._by_slot(node, off, lo)
-                elif OPERATORS[node.op].kind == "element":
-                    kernel = kernel_of(node.op)
-                    operands = [operand(a) for a in step.args]
-                    if not any(isinstance(v, np.ndarray) for v in operands):
-                        operands[0] = np.full(size, operands[0])
-                    values[i] = kernel(*operands)
-                else:
-                    out = np.empty(size)
-                    inputs = [vector(a) for a in step.args]
-                    need = -1 if self.need is None else self.need - step.history
-                    _call(node, inputs, off, lo, need, out)
-                    values[i] = out
-                for a in step.args:
-                    if last_use[a] == i and a not in targets:
+            for i in [*given, *todo]:
+                if i not in values and i not in self.cross:
+                    self._compute(i, bundles)
+                if i in cells:
+                    cells[i][self.begin : self.end] = self._vector(i)
+                if i in rows:
+                    self.store(self._vector(i), self.kept_cells, self.kept, rows[i])
+                if i not in last_use:
+                    values.pop(i, None)
+                for a in steps[i].args if i in todo else ():
+                    if last_use[a] == i:
                         values.pop(a, None)
-        return {i: operand(i) for i in targets}
 
-    def _by_slot(self, node: Node, off: Any, lo: Any) -> Vector:
-        """A market-wide value for every cell of a block."""
+    def _operand(self, i: int) -> Vector | float:
+        return self.cross[i][self.begin : self.end] if i in self.cross else self.values[i]
+
+    def _vector(self, i: int) -> Vector:
+        v = self._operand(i)
+        return v if isinstance(v, np.ndarray) else np.full(self.size, v)
+
+    def _compute(self, i: int, bundles: Mapping[int, list[int]]) -> None:
+        step = self.plan.steps[i]
+        node = step.node
+        if node.op == "Const":
+            self.values[i] = float(node.params[0])
+        elif node.op == "Field" and node.params[0] != "market_ret":
+            self.values[i] = self._spread(self.panel.values(str(node.params[0])))
+        elif node.op in ("Label", "Statement"):
+            self.values[i] = self._spread(self.around.leaf(self.panel, node))
+        elif node.op in ("Field", "Series", "Mask"):
+            self.values[i] = self._by_slot(node)
+        elif OPERATORS[node.op].kind == "element":
+            operands = [self._operand(a) for a in step.args]
+            if not any(isinstance(v, np.ndarray) for v in operands):
+                operands[0] = np.full(self.size, operands[0])
+            self.values[i] = kernel_of(node.op)(*operands)
+        elif OPERATORS[node.op].kind == "window":
+            self._windows(bundles[i])
+        else:
+            out = np.empty(self.size)
+            inputs = [self._vector(a) for a in step.args]
+            need = -1 if self.need is None else self.need - step.history
+            _call(node, inputs, self.off, self.lo, need, out)
+            self.values[i] = out
+
+    def _windows(self, bundle: list[int]) -> None:
+        """Steps that one walk over the windows gives together."""
+        steps = [self.plan.steps[i] for i in bundle]
+        node = steps[0].node
+        # 0 is everything so far: one block from slot 0 on, longer than the calendar, never left
+        window = int(node.params[0]) or int((self.lo + np.diff(self.off)).max()) + 1
+        need = -1 if self.need is None else self.need - max(s.history for s in steps)
+        asked = np.array([_asked(s.node) for s in steps])
+        out = np.empty((len(bundle), self.size))
+        inputs = [self._vector(a) for a in steps[0].args]
+        kernel_of(node.op)(*inputs, self.off, self.lo, need, window, asked, out)
+        self.values.update(zip(bundle, out, strict=True))
+
+    def _spread(self, by_row: Vector) -> Vector:
+        """Values of the panel's rows in their cells."""
+        out = np.full(self.size, np.nan)
+        out[self.cells] = by_row[self.rows]
+        return out
+
+    def _by_slot(self, node: Node) -> Vector:
+        """A market-wide value for every cell."""
         if node.op == "Series":
             source = self.around.known((str(node.params[0]), str(node.params[1])))
         elif node.op == "Mask":
             source = self.around.other(node)
         else:
             source = self.around.market_return()
+        off, lo = self.off, self.lo
         at = np.arange(off[-1]) - np.repeat(off[:-1] - lo, np.diff(off)) - self.around.first
         out = np.full(len(at), np.nan)
         inside = (at >= 0) & (at < len(source))
@@ -206,31 +251,42 @@ class Execution:
         return out
 
 
+def _bundles(plan: Plan, todo: list[int]) -> dict[int, list[int]]:
+    """Step → the windowed steps that share its walk: one kernel, the same inputs and window."""
+    shared: dict[tuple[object, ...], list[int]] = {}
+    for i in todo:
+        step = plan.steps[i]
+        operator = OPERATORS.get(step.node.op)
+        if operator is not None and operator.kind == "window":
+            lowest = operator.kernel == "order:extremes" and operator.mode % 2
+            key = (operator.kernel, lowest, step.args, step.node.params[0])
+            shared.setdefault(key, []).append(i)
+    return {i: bundle for bundle in shared.values() for i in bundle}
+
+
+def _asked(node: Node) -> tuple[float, float, float]:
+    """Mode, least observations and the statistic's own parameter."""
+    own = 0.5 if node.op == "Med" else float(node.params[1]) if len(node.params) > 2 else 0.0
+    return float(OPERATORS[node.op].mode), float(node.params[-1]), own
+
+
 def _call(node: Node, inputs: list[Vector], off: Any, lo: Any, need: int, out: Vector) -> None:
-    """One windowed kernel over a block."""
+    """A shift or a decay over a block."""
     kernel = kernel_of(node.op)
     operator = OPERATORS[node.op]
     params = [float(p) for p in node.params]
-    if params[0] == 0 and operator.kind in ("shift", "decay"):
+    if params[0] == 0:
         from wealthos_pipeline.factors.kernels import expanding
 
         if operator.kind == "shift":
             expanding.first(*inputs, off, operator.mode, out)
         else:
             expanding.exponential(*inputs, off, lo, need, int(params[-1]), out)
-        return
-    # longer than the calendar: one block from slot 0 on, never left
-    window = int(params[0]) or int((lo + np.diff(off)).max()) + 1
-    if operator.kind == "shift":
-        kernel(*inputs, off, window, operator.mode, out)
-    elif operator.kind == "decay":
+    elif operator.kind == "shift":
+        kernel(*inputs, off, int(params[0]), operator.mode, out)
+    else:
         span, least = params
         kernel(*inputs, off, lo, need, decay_length(span), int(least), decay_keep(span), out)
-    elif node.op in ("Quantile", "Med"):
-        q = params[1] if node.op == "Quantile" else 0.5
-        kernel(*inputs, off, lo, need, window, int(params[-1]), q, out)
-    else:
-        kernel(*inputs, off, lo, need, window, int(params[-1]), operator.mode, out)
 
 
 def float32(values: Vector) -> np.ndarray:

@@ -169,10 +169,10 @@ _TABLE = (
     _window("Min", "smallest", "order:extremes", 1),
     _window("IdxMax", "place in the window (1 = oldest session) of the first largest", "order:extremes", 2),
     _window("IdxMin", "place in the window (1 = oldest session) of the first smallest", "order:extremes", 3),
-    _window("Quantile", "q-quantile, linear", "order:quantiles", extra=(Param("q", "float", 0, 1),)),
-    _window("Med", "median", "order:quantiles"),
+    _window("Quantile", "q-quantile, linear", "order:ordered", extra=(Param("q", "float", 0, 1),)),
+    _window("Med", "median", "order:ordered"),
     _window("Mad", "mean absolute deviation from the mean", "order:deviations"),
-    _window("Rank", "rank of today in the window, average of ties, in (0, 1]", "order:ranks"),
+    _window("Rank", "rank of today in the window, average of ties, in (0, 1]", "order:ordered", 1),
     _window("WMA", "mean with weights 1 (oldest session) … n (today)", "decay:linear"),
     Operator("EMA", "decay", 1, "exponential mean of span n ≥ 1, or of weight 0 < n < 1 for today, over a finite "
              "window; n = 0: the span is the number of sessions so far", "decay:exponential", 0, (_SPAN,)),

@@ -8,22 +8,54 @@ from wealthos_pipeline.factors.kernels.jit import F8, I8, WINDOW, kernel
 
 
 @kernel(WINDOW)
-def linear(x, off, lo, need, w, least, mode, out):  # type: ignore[no-untyped-def]
-    """Weights 1 for the oldest session of the window to n for today, over what is there."""
+def linear(x, off, lo, need, w, asked, out):  # type: ignore[no-untyped-def]
+    """Weights 1 for the oldest session of the window to n for today, over what is there.
+
+    Block-anchored: a suffix keeps the sum whose weights count from its first session, so that one
+    session more in front adds the plain sum once.
+    """
+    suffix = np.zeros((w + 1, 4))  # n, sum, weighted sum, weights
     for i in range(len(off) - 1):
-        a, m = off[i], off[i + 1] - off[i]
-        first = max(0, need - lo[i])
-        out[a : a + min(first, m)] = np.nan
-        for t in range(first, m):
-            begin = max(0, t - w + 1)
-            n, s, weight = 0, 0.0, 0.0
-            for k in range(begin, t + 1):
-                v = x[a + k]
+        a, m, base = off[i], off[i + 1] - off[i], lo[i]
+        first = max(0, need - base)
+        begin = max(0, first - (w - 1))
+        out[:, a : a + min(first, m)] = np.nan
+        suffix[:] = 0.0
+        t = begin
+        while t < m:
+            shift = (base + t) % w - t
+            stop = min(w - shift, m)
+            n, s, total, weight = 0.0, 0.0, 0.0, 0.0
+            for u in range(t, stop):
+                v = x[a + u]
                 if v == v:
-                    n += 1
-                    s += (k - begin + 1) * v
-                    weight += k - begin + 1
-            out[a + t] = s / weight if n >= least else np.nan
+                    n += 1.0
+                    s += v
+                    total += (u - t + 1) * v
+                    weight += u - t + 1
+                if u < first:
+                    continue
+                q = u + shift + 1
+                older = t - max(begin, u - w + 1)  # sessions of the window before this block
+                top = suffix[q, 2] + total + older * s
+                below = suffix[q, 3] + weight + older * n
+                for r in range(len(asked)):
+                    enough = n + suffix[q, 0] >= asked[r, 1]
+                    out[r, a + u] = top / below if enough else np.nan
+            if stop + shift == w and stop < m:
+                n, s, total, weight = 0.0, 0.0, 0.0, 0.0
+                for u in range(stop - 1, stop - 1 - w, -1):
+                    if u >= begin:
+                        v = x[a + u]
+                        if v == v:
+                            n += 1.0
+                            s += v
+                        total += s
+                        weight += n
+                    q = u + w - stop
+                    suffix[q, 0], suffix[q, 1] = n, s
+                    suffix[q, 2], suffix[q, 3] = total, weight
+            t = stop
 
 
 @kernel(f"void({F8}, {I8}, {I8}, int64, int64, int64, float64, {F8})")

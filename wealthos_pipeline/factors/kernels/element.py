@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wealthos_pipeline.factors.kernels.jit import F8, kernel
+from wealthos_pipeline.factors.kernels.rows import clean
 
 Vector = NDArray[np.float64]
 Operand = Vector | float
@@ -26,7 +27,7 @@ def _power(x, y, out):  # type: ignore[no-untyped-def]
 
 
 def _finite(x: Vector) -> Vector:
-    x[~np.isfinite(x)] = np.nan
+    clean(x)
     return x
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 F8 = "float64[::1]"
 I8 = "int64[::1]"
+F8_2 = "float64[:, ::1]"
 
 
 def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -23,8 +24,19 @@ def kernel(signature: str) -> Callable[[Callable[..., Any]], Callable[..., None]
     return wrap
 
 
-WINDOW = f"void({F8}, {I8}, {I8}, int64, int64, int64, int64, {F8})"
-"""x, off, lo, need, window, least observations, mode, out."""
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A piece of kernels' inner loops: compiled into each of them."""
+    from numba import njit
 
-WINDOW_PAIR = f"void({F8}, {F8}, {I8}, {I8}, int64, int64, int64, int64, {F8})"
-"""x, y, off, lo, need, window, least observations, mode, out."""
+    compiled: Callable[..., Any] = njit(nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+WINDOW = f"void({F8}, {I8}, {I8}, int64, int64, {F8_2}, {F8_2})"
+"""x, off, lo, need, window, asked, out.
+
+asked: one row a result, ``mode, least observations, q``; out: one row of cells for each.
+"""
+
+WINDOW_PAIR = f"void({F8}, {F8}, {I8}, {I8}, int64, int64, {F8_2}, {F8_2})"
+"""x, y, off, lo, need, window, asked, out."""
