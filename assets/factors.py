@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def admissions(work: Work) -> Mapping[str, pl.DataFrame]:
     tried = []
     if todo:
         since = session.calendar.offset(work.end, -admission.sessions(todo))
-        market = _market(work, since, statements=any(_reads_statements(f) for f in todo))
+        market = _market(work, since, [k for f in todo for k in _figures(f)])
         tried = [admission.examine(f, market) for f in todo]
     now = admission.state(session.library, stored, tried, session.now)
     for name, reason in now.filter(~pl.col("admitted")).select("factor", "reason").iter_rows():
@@ -62,35 +62,45 @@ def admissions(work: Work) -> Mapping[str, pl.DataFrame]:
     return {ADMISSIONS: now}
 
 
-def _market(work: Work, since: date | None, *, statements: bool) -> admission.Market:
+def _market(work: Work, since: date | None, figures: Sequence[_Figure]) -> admission.Market:
     """What factors are computed from, from ``since`` on (None: everything)."""
     from wealthos_pipeline.data.processors.membership import traded
+    from wealthos_pipeline.factors import statements
     from wealthos_pipeline.factors.admission import Market
 
     lake = work.session.lake
     prices = traded(lake.read("clean.prices", start=since, columns=[*_PRICE_COLUMNS, "flags"]))
+    reported = None
+    if figures:
+        ends = None if since is None else statements.oldest(figures, since)
+        reported = lake.read("clean.fundamentals", start=ends)
     return Market(
         prices.select(_PRICE_COLUMNS),
         lake.read("clean.series", start=since),
         lake.read("clean.instruments"),
         work.session.calendar,
-        lake.read("clean.fundamentals") if statements else None,
+        reported,
     )
 
 
-def _reads_statements(factor: Factor) -> bool:
-    return "clean.fundamentals" in factor.inputs or "Statement(" in (factor.expression or "")
+_Figure = tuple[str, str]
+
+
+def _figures(factor: Factor) -> tuple[_Figure, ...]:
+    """``(metric, period)`` of the reports that a factor reads."""
+    return tuple(k for keys in Family(
+        factor.asset_class, factor.family, (factor,)).statements.values() for k in keys)  # fmt: skip
 
 
 def _family_stage(family: Family, watch: Watch) -> Stage:
-    statements = any(_reads_statements(f) for f in family.factors)
+    figures = [k for f in family.factors for k in _figures(f)]
 
     def compute(work: Work) -> Mapping[str, pl.DataFrame]:
         from wealthos_pipeline.factors import admission
 
         session = work.session
         own = session.library.family(family.asset_class, family.name)
-        market = _market(work, work.back(own.lookback), statements=statements)
+        market = _market(work, work.back(own.lookback), figures)
         if not own.own:
             return {family.table: market.values(own, work.start)}
         refused = admission.refused(session.lake.read(ADMISSIONS), session.library)
@@ -104,7 +114,7 @@ def _family_stage(family: Family, watch: Watch) -> Stage:
     compute.__doc__ = f"{family.asset_class.value} factors, family {family.name}.\n\n{titles}"
     first = family.factors[0].name
     inputs = ["clean.prices", "clean.series", "clean.instruments"]
-    inputs += ["clean.fundamentals"] if statements else []
+    inputs += ["clean.fundamentals"] if figures else []
     inputs += [ADMISSIONS] if family.own else []
     return stage(
         family.contract,

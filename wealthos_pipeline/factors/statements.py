@@ -22,9 +22,9 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -74,6 +74,12 @@ def reach(metric: str, period: str) -> int:
 def _days(kind: str, back: int) -> float:
     """Calendar days before a date within which the periods end that its figure is made of."""
     return STALE[kind] + NEAR + (back * MONTHS.get(kind, 0) + 9 * (kind == "ttm")) * _MONTH
+
+
+def oldest(keys: Iterable[tuple[str, str]], day: date) -> date:
+    """Earliest end of a period that the figures ``(metric, period)`` may be made of on ``day``."""
+    back = max((_days(*parts(period)) for _, period in keys), default=0.0)
+    return day - timedelta(days=math.ceil(back))
 
 
 def possible(tree: Node, metrics: Collection[str]) -> bool:
