@@ -1,4 +1,4 @@
-"""Scores of the factors, how the factors did, and the summary of that."""
+"""Scores of the factors, how the factors did, the summary of that, and who says the same."""
 
 from __future__ import annotations
 
@@ -8,29 +8,52 @@ import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.asset import AssetClass
-from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.factors import Library
+from wealthos_pipeline.core.data import TableContract, contract
+from wealthos_pipeline.factors import Family, Library
 
 
 def score_stages(library: Library) -> Sequence[Stage]:
-    """Scores, performance and summary of a library."""
+    """Scores, performance, summary and redundancy of a library."""
     from wealthos_pipeline import factors
+    from wealthos_pipeline.factors import transforms
 
-    families = tuple(f for f in library.families() if f.asset_class == AssetClass.EQUITY)
-    tables = tuple(f.table for f in families)
-    scores_table = factors.scores_contract(library)
+    families = [f for f in library.families() if f.asset_class == AssetClass.EQUITY]
+    held = transforms.score_tables(library)
+    # table of scores → tables of the values that it is made of
+    sources = {
+        table: tuple(f.table for f in families if {x.name for x in f.factors} & set(names))
+        for table, names in held.items()
+    }
+    scored = [_scores(c, sources[c.name]) for c in factors.scores_contracts(library)]
+    return *scored, _performance(sources, families), _summary(held), _redundancy(held)
 
-    def joined(work: Work, keys: pl.DataFrame, *, back: int) -> pl.DataFrame:
-        values = keys.select("date", "instrument_id").sort("date", "instrument_id")
-        for table in tables:
-            part = work.read(table, back=back)
-            values = values.join(
-                part, on=["date", "instrument_id"], how="left", maintain_order="left"
-            )
-        return values
 
-    @stage(
-        scores_table,
+def _joined(work: Work, keys: pl.DataFrame, tables: Sequence[str], *, back: int) -> pl.DataFrame:
+    """Values of several families at ``keys``."""
+    values = keys.select("date", "instrument_id").sort("date", "instrument_id")
+    for table in tables:
+        part = work.read(table, back=back)
+        values = values.join(part, on=["date", "instrument_id"], how="left", maintain_order="left")
+    return values
+
+
+def _scores(table: TableContract, tables: Sequence[str]) -> Stage:
+    def scores(work: Work) -> Mapping[str, pl.DataFrame]:
+        """Winsorised, standardised, sector-neutral scores over the members at each date."""
+        from wealthos_pipeline.factors import transforms
+
+        universe = work.universe(back=0)
+        out = transforms.scores(
+            _joined(work, universe, tables, back=0),
+            universe,
+            work.session.lake.read("clean.instruments"),
+            work.settings.factors,
+            start=work.start,
+        )
+        return {table.name: out}
+
+    return stage(
+        table,
         group="factors",
         inputs=(*tables, "clean.membership", "clean.instruments", "clean.prices"),
         definition=lambda s: (
@@ -39,37 +62,21 @@ def score_stages(library: Library) -> Sequence[Stage]:
             s.factors.min_sector_names,
         ),
         rooms=("factors/transforms.py", "data/processors/membership.py"),
-    )
-    def scores(work: Work) -> Mapping[str, pl.DataFrame]:
-        """Winsorised, standardised, sector-neutral scores over the members at each date."""
-        from wealthos_pipeline.factors import transforms
+        name=table.name.replace("factors.scores_equity", "scores"),
+    )(scores)
 
-        universe = work.universe(back=0)
-        values = universe.select("date", "instrument_id").sort("date", "instrument_id")
-        for table in tables:
-            part = work.read(table, back=0)
-            values = values.join(
-                part, on=["date", "instrument_id"], how="left", maintain_order="left"
-            )
-        out = transforms.scores(
-            values,
-            universe,
-            work.session.lake.read("clean.instruments"),
-            work.settings.factors,
-            start=work.start,
-        )
-        return {scores_table.name: out}
 
+def _performance(sources: Mapping[str, Sequence[str]], families: Sequence[Family]) -> Stage:
     @stage(
         contract("factors.performance"),
         group="factors",
-        inputs=(scores_table.name, *tables, "clean.prices", "clean.membership"),
+        inputs=(*sources, *(f.table for f in families), "clean.prices", "clean.membership"),
         definition=lambda s: s.factors.horizons,
         rooms=(
             "factors/evaluation.py",
             "factors/labels.py",
             "factors/transforms.py",
-            "factors/kernels",
+            "factors/kernels/section.py",
         ),
         reach=lambda s: max(s.factors.horizons) + 2,
         plots={"factors.performance": "rank_ic"},
@@ -85,35 +92,86 @@ def score_stages(library: Library) -> Sequence[Stage]:
         )
         members = work.universe(back=back)
         everyone = work.session.lake.read("clean.membership").height > 0
-        out = evaluation.performance(
-            work.read(scores_table.name, back=back),
-            bars,
-            members,
-            work.session.library,
-            work.settings.factors.horizons,
-            work.session.calendar,
-            start=work.start,
-            end_known=work.session.now,
-            values=joined(work, bars, back=back) if everyone else None,
-        )
-        return {"factors.performance": out}
+        parts = [
+            evaluation.performance(
+                work.read(scores, back=back),
+                bars,
+                members,
+                work.session.library,
+                work.settings.factors.horizons,
+                work.session.calendar,
+                start=work.start,
+                end_known=work.session.now,
+                values=_joined(work, bars, tables, back=back) if everyone else None,
+            )
+            for scores, tables in sources.items()
+        ]
+        return {"factors.performance": pl.concat(parts)}
 
+    return performance
+
+
+def _summary(held: Mapping[str, Sequence[str]]) -> Stage:
     @stage(
         contract("factors.summary"),
         group="factors",
-        inputs=("factors.performance", scores_table.name),
-        rooms=("factors/evaluation.py", "stats"),
+        inputs=("factors.performance", *held),
+        definition=lambda s: s.factors.costs_bp,
+        rooms=("factors/evaluation.py",),
     )
     def summary(work: Work) -> Mapping[str, pl.DataFrame]:
-        """Mean IC with conservative t-statistics and the smallest IC that the panel can show."""
+        """Mean IC, how sure it is, what survives the number of factors tried, and costs."""
         from wealthos_pipeline.factors import evaluation
 
         lake = work.session.lake
-        coverage = evaluation.coverage(lake.scan(scores_table.name).collect())
+        coverage = {
+            name: share
+            for table in held
+            for name, share in evaluation.coverage(lake.scan(table)).items()
+        }
         return {
             "factors.summary": evaluation.summary(
-                lake.read("factors.performance"), work.session.library, coverage
+                lake.read("factors.performance"),
+                work.session.library,
+                coverage,
+                costs_bp=work.settings.factors.costs_bp,
             )
         }
 
-    return scores, performance, summary
+    return summary
+
+
+def _redundancy(held: Mapping[str, Sequence[str]]) -> Stage:
+    @stage(
+        contract("factors.correlation"),
+        contract("factors.clusters"),
+        group="factors",
+        inputs=(*held, "clean.prices"),
+        definition=lambda s: (s.factors.base, max(s.factors.horizons)),
+        rooms=("factors/redundancy.py", "factors/labels.py"),
+    )
+    def redundancy(work: Work) -> Mapping[str, pl.DataFrame]:
+        """Correlations among factors, clusters, and what each factor adds to the base set: made again
+        when a month begins, when its labels are known, or when something older has changed."""
+        from wealthos_pipeline.factors import redundancy as room
+        from wealthos_pipeline.factors import transforms
+
+        session, lake = work.session, work.session.lake
+        settings, calendar = work.settings.factors, session.calendar
+        horizon = max(settings.horizons)
+        days = lake.scan("factors.scores_equity", columns=["date"]).unique().collect()["date"]
+        months = room.months(days, calendar)
+        if not room.due(months, horizon, work.start, work.end, calendar):
+            return {}
+        bars = work.prices(columns=["instrument_id", "date", "slot", "tr_index", "flags"])
+        parts = [lake.scan(t).filter(pl.col("date").is_in(months)).collect() for t in held]
+        return room.report(
+            transforms.side_by_side(parts),
+            room.labels_of(bars, months, horizon, calendar, session.now),
+            {n: session.library.factors[n].direction for names in held.values() for n in names},
+            horizon,
+            calendar,
+            base=settings.base,
+        )
+
+    return redundancy

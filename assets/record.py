@@ -200,7 +200,7 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     families = [family.contract for family in session.library.families()]
     fixed = list(declared().values())
     histories = [history_contract(c) for c in fixed if c.restatable]
-    contracts = [*fixed, *histories, *families, factors.scores_contract(session.library)]
+    contracts = [*fixed, *histories, *families, *factors.scores_contracts(session.library)]
     return {
         "meta.catalog": room.build(
             contracts,

@@ -288,7 +288,7 @@ def opened(root: Path) -> Lake:
 
     library = factors.load(load_settings().factors.sets, inputs_dir() / "factors")
     lake = Lake(root)
-    lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
+    lake.register(*(f.contract for f in library.families()), *factors.scores_contracts(library))
     return lake
 
 

@@ -131,8 +131,8 @@ def open_session(
     limit_threads(settings.cores)
     calendar = TradingCalendar(settings.source.exchange, settings.time.known_lag_minutes)
     lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
-    library = factors.load(settings.factors.sets, inputs_dir() / "factors", strict=False)
-    lake.register(*(f.contract for f in library.families()), factors.scores_contract(library))
+    library = factors.load(settings.factors.sets, settings.factors.own, strict=False)
+    lake.register(*(f.contract for f in library.families()), *factors.scores_contracts(library))
     mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")  # faults first of all
     with (
         Run.open(lake, settings, now=now, run_id=run_id) as run,

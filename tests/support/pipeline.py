@@ -144,7 +144,7 @@ class Driver:
 
         self.settings = config
         self.calendar = calendar
-        self.library = factors.load(config.factors.sets, folder)
+        self.library = factors.load(config.factors.sets, folder or config.factors.own)
         self.keeps_fits = keeps_fits
         self.stages = stages(self.library)
         if until is not None:
@@ -165,7 +165,7 @@ class Driver:
         from wealthos_pipeline import factors
 
         families = [f.contract for f in self.library.families()]
-        own = {c.name: c for c in (*families, factors.scores_contract(self.library))}
+        own = {c.name: c for c in (*families, *factors.scores_contracts(self.library))}
         lake = MemoryLake(self.calendar, own)
         lake.frames |= {t: getattr(raw, t.removeprefix("raw.")) for t in RAW}
         return lake

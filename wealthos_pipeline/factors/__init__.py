@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wealthos_pipeline.factors.evaluation import performance, summary
     from wealthos_pipeline.factors.labels import forward_returns
     from wealthos_pipeline.factors.library import Family, Library, load
-    from wealthos_pipeline.factors.transforms import scores, scores_contract
+    from wealthos_pipeline.factors.transforms import scores, scores_contract, scores_contracts
 
 __all__ = [
     "Family",
@@ -27,6 +27,7 @@ __all__ = [
     "performance",
     "scores",
     "scores_contract",
+    "scores_contracts",
     "summary",
 ]
 
@@ -40,6 +41,7 @@ _HOME = {
     "forward_returns": "labels",
     "scores": "transforms",
     "scores_contract": "transforms",
+    "scores_contracts": "transforms",
     "performance": "evaluation",
     "summary": "evaluation",
 }

@@ -13,7 +13,10 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.factors.library import Library
+from wealthos_pipeline.factors.multiple import judged
+from wealthos_pipeline.factors.study_frames import icir, monotonicity
 from wealthos_pipeline.factors.transforms import KEY, column32, date_offsets, in_threads, slots_of
+from wealthos_pipeline.stats.mean_test import mean_test
 
 MIN_NAMES = 5
 """Fewer names with a value and a label: no row."""
@@ -161,47 +164,58 @@ def first_affected(dirty: date, horizons: Sequence[int], calendar: TradingCalend
     return calendar.offset(dirty, -(max(horizons) + 1))
 
 
-def coverage(values: pl.DataFrame) -> dict[str, float]:
-    """Factor → share of the rows of ``values`` that have a value."""
-    return {
-        c: 1.0 - values[c].null_count() / values.height if values.height else 0.0
-        for c in values.columns
-        if c not in KEY
-    }
+def coverage(values: pl.DataFrame | pl.LazyFrame) -> dict[str, float]:
+    """Factor → share of the rows of ``values`` that have a value; 0 without rows."""
+    counted = values.lazy().select(pl.len().alias("rows"), pl.all().exclude(*KEY).null_count())
+    found = counted.collect().row(0, named=True)
+    rows = found.pop("rows")
+    return {name: 1.0 - missing / rows if rows else 0.0 for name, missing in found.items()}
 
 
 def summary(
-    performance: pl.DataFrame, library: Library, coverage: Mapping[str, float]
+    performance: pl.DataFrame,
+    library: Library,
+    coverage: Mapping[str, float],
+    *,
+    costs_bp: float = 10.0,
 ) -> pl.DataFrame:
     """Rows of ``factors.summary``: one a factor, universe and horizon.
 
-    performance: all rows known. Means are times the factor's direction. ``detectable_ic`` takes the
-    larger of the two standard errors. coverage: factor → share of bars with a value.
+    performance: all rows known. Means are times the factor's direction. ``t`` is the one nearest 0 of
+    Newey–West, stationary bootstrap and non-overlapping dates, ``detectable_ic`` takes the largest of
+    their standard errors. coverage: factor → share of bars with a value. costs_bp: one-way, of what is
+    traded; ``spread_net`` pays it for two legs, each sold and bought where it is renewed.
     """
-    from wealthos_pipeline.stats import newey_west
-
     rows = []
     ordered = performance.sort("factor", "universe", "horizon", "date")
     for key, part in ordered.group_by("factor", "universe", "horizon", maintain_order=True):
         factor, universe, horizon = str(key[0]), str(key[1]), int(key[2])  # type: ignore[call-overload]
         sign = library.factors[factor].direction if factor in library.factors else 1
         rank_ic = part["rank_ic"].fill_null(math.nan).to_numpy() * sign
-        mean, se, t = newey_west.mean_tstat(rank_ic, 2 * horizon)
-        _, se_apart, t_apart = newey_west.non_overlapping_tstat(rank_ic, horizon)
-        worst = max((s for s in (se, se_apart) if math.isfinite(s) and s > 0), default=math.nan)
+        test = mean_test(rank_ic, horizon)
+        buckets = [m for q in range(1, 6) if math.isfinite(m := _mean(part[f"q{q}"]) * sign)]
+        spread, persistence = _mean(part["spread"]), _mean(part["rank_autocorrelation"])
         rows.append(
             {
                 "factor": factor,
                 "universe": universe,
                 "horizon": horizon,
-                "dates": int(np.isfinite(rank_ic).sum()),
+                "dates": test.observations,
                 "mean_ic": _mean(part["ic"]) * sign,
-                "mean_rank_ic": mean,
-                "t_newey_west": t,
-                "t_non_overlapping": t_apart,
-                "detectable_ic": newey_west.detectable_mean(worst),
-                "mean_spread": _mean(part["spread"]),
+                "mean_rank_ic": test.mean,
+                "t_newey_west": test.t_newey_west,
+                "t_bootstrap": test.t_bootstrap,
+                "t_non_overlapping": test.t_non_overlapping,
+                "t": test.t,
+                "p_value": test.p_value,
+                "detectable_ic": test.detectable,
+                "icir": icir(rank_ic[np.isfinite(rank_ic)]),
+                "mean_spread": spread,
+                "spread_net": spread - 4.0 * costs_bp / 1e4 * _mean(part["renewal"]),
+                "monotonicity": monotonicity(np.array(buckets))[0],
                 "mean_turnover": _mean(part["turnover"]),
+                "rank_autocorrelation": persistence,
+                "half_life": half_life(persistence),
                 "coverage": coverage.get(factor, math.nan),
             }
         )
@@ -209,7 +223,14 @@ def summary(
     if not rows:
         return table.empty()
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    return table.conform(frame.with_columns(pl.col(pl.Float64).fill_nan(None)))
+    return table.conform(judged(frame.with_columns(pl.col(pl.Float64).fill_nan(None))))
+
+
+def half_life(autocorrelation: float) -> float:
+    """Sessions until ``autocorrelation`` ** sessions is ½; NaN where it is not between 0 and 1."""
+    if not 0.0 < autocorrelation < 1.0:
+        return math.nan
+    return math.log(0.5) / math.log(autocorrelation)
 
 
 def _mean(values: pl.Series) -> float:
