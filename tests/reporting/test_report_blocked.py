@@ -61,3 +61,15 @@ def test_the_first_run_of_all_may_be_blocked_too(tmp_path: Path) -> None:
     assert body is not None
     assert "Nothing has been published yet" in body.get_content()
     assert list(message.iter_attachments()) == []
+
+
+def test_a_lake_that_cannot_be_read_is_not_called_empty(published: Settings) -> None:
+    log = sorted((published.root / "lake" / "meta" / "runs" / "_delta_log").glob("*.json"))[-1]
+    log.write_text("not a log\n")
+    path, _ = produce.failed(published, job="daily", run_id="abc", message=FAULT, at=AT)
+    body = message_from_bytes(path.read_bytes(), policy=policy.default).get_body(("plain",))
+    assert body is not None
+    text = " ".join(body.get_content().split())
+    assert "What was published before cannot be read" in text
+    assert "meta.runs" in text
+    assert "Nothing has been published yet" not in text

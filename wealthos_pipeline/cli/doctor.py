@@ -79,10 +79,7 @@ def _sources(settings: Settings) -> list[Check]:
 
     def usable(name: str) -> str | None:
         part = settings.source.model_copy(update={"name": name, "also": ()})
-        secret = getattr(settings.keys, name, None)
-        if name in type(settings.keys).model_fields and (
-            secret is None or not secret.get_secret_value()
-        ):
+        if settings.keys.lacks(name):
             return "no key"
         try:
             sources.get(settings.model_copy(update={"source": part}))

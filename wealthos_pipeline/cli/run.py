@@ -221,15 +221,10 @@ def _refuse_missing(settings: Settings) -> None:
     keyless = [
         f"{name} (set the environment variable WEALTHOS_KEYS__{name.upper()})"
         for name in asked
-        if name in type(settings.keys).model_fields and not _key(settings, name)
+        if settings.keys.lacks(name)
     ]
     if keyless:
         raise ConfigError(f"no key for {', '.join(keyless)}.")
     from wealthos_pipeline.data import sources
 
     sources.get(settings)  # ConfigError: unknown names, a vendor without symbols
-
-
-def _key(settings: Settings, name: str) -> bool:
-    found = getattr(settings.keys, name)
-    return found is not None and bool(found.get_secret_value())

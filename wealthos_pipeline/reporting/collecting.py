@@ -122,7 +122,6 @@ def collect(
         ),
         notes=said,
         ages=ages,
-        late=late,
     )
 
 

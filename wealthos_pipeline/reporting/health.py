@@ -10,7 +10,7 @@ import polars as pl
 
 from wealthos_pipeline.data.processors.coverage import ALIVE
 from wealthos_pipeline.data.processors.prices import Flag
-from wealthos_pipeline.reporting.lens import Lens, groups
+from wealthos_pipeline.reporting.lens import Lens, groups, largest
 from wealthos_pipeline.reporting.market import LABELS
 from wealthos_pipeline.reporting.report import Age, Health
 
@@ -73,6 +73,11 @@ def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) ->
     if checks.is_empty():
         notes.append(f"Checks: none are on record for run {run_id}.")
     rejected = lens("clean.quarantine", "table", "date", "rule")
+    failures = lens.read(
+        "meta.failures",
+        start=None,
+        columns=["run_id", "source", "symbol", "reason", "what", "kept"],
+    ).filter(pl.col("run_id") == run_id)
     return Health(
         coverage=tuple(covered.select("table", "rows", "expected").iter_rows()),
         quarantine=tuple(
@@ -125,32 +130,29 @@ def collect(lens: Lens, *, run_id: str, as_of: date | None, info: SourceInfo) ->
             .sort("kind")
             .iter_rows()
         ),
-        failures=_failures(lens, run_id),
-        unserved=_unserved(lens, run_id),
+        failures=_failures(failures),
+        unserved=_unserved(failures),
         behind=_behind(lens, as_of),
     )
 
 
-def _failures(lens: Lens, run_id: str) -> tuple[tuple[str, str, str, int], ...]:
+def _failures(rows: pl.DataFrame) -> tuple[tuple[str, str, str, int], ...]:
     """What the source could not give in this run: reason, what stands instead, names, how many."""
-    rows = lens.read("meta.failures", start=None, columns=["run_id", "symbol", "reason", "kept"])
-    rows = rows.filter(pl.col("run_id") == run_id).with_columns(pl.col("kept").fill_null(""))
+    rows = rows.with_columns(pl.col("kept").fill_null(""))
     out = []
-    for (reason, kept), part in groups_of(rows, "reason", "kept"):
+    for (reason, kept), part in largest(rows, "reason", "kept"):
         names = sorted(part["symbol"].to_list())
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
         out.append((reason, kept, shown, len(names)))
     return tuple(out)
 
 
-def _unserved(lens: Lens, run_id: str) -> tuple[str, ...]:
+def _unserved(rows: pl.DataFrame) -> tuple[str, ...]:
     """One sentence a reason: prices that a vendor was asked for and did not give, and sources that
     gave nothing at all."""
-    names = ["run_id", "source", "symbol", "reason", "what"]
-    rows = lens.read("meta.failures", start=None, columns=names).filter(
-        (pl.col("run_id") == run_id)
-        & (pl.col("what").fill_null("").str.contains("prices") | (pl.col("symbol") == "*"))
-        & pl.col("what").is_not_null()
+    rows = rows.filter(
+        pl.col("what").is_not_null()
+        & (pl.col("what").str.contains("prices") | (pl.col("symbol") == "*"))
     )
     told: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for source, symbol, reason, what in rows.select(
@@ -174,12 +176,6 @@ def who_lacks(source: str, failures: Sequence[tuple[str, str]]) -> str:
     if len(names) > NAMES:
         return f"{source}, {len(names):,} symbols ({', '.join(names[:3])}, …)"
     return f"{source}, {', '.join(names)}"
-
-
-def groups_of(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
-    """(values of ``by``, their rows), the largest groups first, then by value."""
-    parts = [(tuple(map(str, key)), rows) for key, rows in frame.group_by(*by)]
-    return sorted(parts, key=lambda part: (-part[1].height, part[0]))
 
 
 def _behind(lens: Lens, as_of: date | None) -> tuple[tuple[str, date, int], ...]:

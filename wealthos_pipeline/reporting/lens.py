@@ -52,3 +52,9 @@ def groups(frame: pl.DataFrame, by: str, order: Sequence[str]) -> list[tuple[str
         (str(key[0]), rows)
         for key, rows in frame.sort(by, *order).group_by(by, maintain_order=True)
     ]
+
+
+def largest(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[str, ...], pl.DataFrame]]:
+    """(values of ``by``, their rows), the largest groups first, then by value."""
+    parts = [(tuple(map(str, key)), rows) for key, rows in frame.group_by(*by)]
+    return sorted(parts, key=lambda part: (-part[1].height, part[0]))

@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from wealthos_pipeline.core.errors import StorageError, WealthOSError
+from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.reporting import export
 from wealthos_pipeline.reporting.blocks import Figures, Item, Items, Page, Section, Text
 from wealthos_pipeline.reporting.words import day, short_run
@@ -33,10 +33,12 @@ def blocked(
     """
     from wealthos_pipeline.reporting.mail import compose, deliver
 
-    last = _last(settings)
-    local = at.astimezone(ZoneInfo(_zone(settings.source.exchange)))
+    last, unread = _last(settings)
+    local = at.astimezone(TradingCalendar(settings.source.exchange).zone)
     standing = None if last is None else latest_report(settings.reports, last.as_of)
-    page = _page(job, run_id, message, local, last, None if standing is None else standing.parent)
+    page = _page(
+        job, run_id, message, local, last, unread, None if standing is None else standing.parent
+    )
     rendered = export.plain(
         page,
         date=local.date(),
@@ -61,21 +63,15 @@ def blocked(
     return deliver(message_, settings.mail, folder / "report.eml")
 
 
-def _last(settings: Settings) -> Manifest | None:
-    """The last complete run; None where there is none or the lake cannot be read at all."""
+def _last(settings: Settings) -> tuple[Manifest | None, str]:
+    """The last complete run, None where there is none; and why that cannot be told, or ""."""
     from wealthos_pipeline.data.storage import manifest
     from wealthos_pipeline.data.storage.lake import Lake
 
     try:
-        return manifest.last(Lake(settings.root))
-    except WealthOSError:
-        return None
-
-
-def _zone(exchange: str) -> str:
-    import exchange_calendars
-
-    return str(exchange_calendars.get_calendar(exchange).tz)
+        return manifest.last_or_none(Lake(settings.root)), ""
+    except WealthOSError as error:
+        return None, str(error)
 
 
 def _full(standing: Path | None) -> str:
@@ -85,14 +81,24 @@ def _full(standing: Path | None) -> str:
 
 
 def _page(
-    job: str, run_id: str, message: str, at: datetime, last: Manifest | None, folder: Path | None
+    job: str,
+    run_id: str,
+    message: str,
+    at: datetime,
+    last: Manifest | None,
+    unread: str,
+    folder: Path | None,
 ) -> Page:
     faults = [line.strip(" -•\t") for line in message.splitlines() if line.strip()]
     if last is None:
         stands: tuple[Item, ...] = (
-            Item("", "Nothing has been published yet", "There is no earlier run to fall back on."),
+            Item("", "What was published before cannot be read", unread)
+            if unread
+            else Item(
+                "", "Nothing has been published yet", "There is no earlier run to fall back on."
+            ),
         )
-        as_of = "none"
+        as_of = "unknown" if unread else "none"
     else:
         as_of = day(last.as_of)
         where = f" Its page is attached and lies in {folder}." if folder is not None else ""

@@ -364,8 +364,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Report:
-    """One report. ``date`` is the session it speaks for; ``past``: rebuilt for an earlier day; ``late``:
-    sessions that had closed when it was made and whose prices are missing."""
+    """One report. ``date`` is the session it speaks for; ``past``: rebuilt for an earlier day."""
 
     date: Date
     as_of: Date | None
@@ -389,7 +388,6 @@ class Report:
     series: Series
     notes: tuple[str, ...] = ()
     ages: tuple[Age, ...] = ()
-    late: int = 0
 
     @property
     def run(self) -> str:

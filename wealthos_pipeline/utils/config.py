@@ -69,6 +69,15 @@ class KeySettings(_Part):
     alpha_vantage: SecretStr | None = None
     fred: SecretStr | None = None
 
+    def of(self, vendor: str) -> str | None:
+        """The key of a vendor; None where it is not set, or none is foreseen."""
+        secret = getattr(self, vendor, None)
+        return (secret.get_secret_value() or None) if isinstance(secret, SecretStr) else None
+
+    def lacks(self, vendor: str) -> bool:
+        """Whether the vendor needs a key that is not set."""
+        return vendor in type(self).model_fields and self.of(vendor) is None
+
 
 class CleaningSettings(_Part):
     """Thresholds of the cleaning rules (``data.processors.rules``), and which are switched off."""

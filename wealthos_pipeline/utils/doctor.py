@@ -134,9 +134,8 @@ def keys(settings: Settings) -> list[Check]:
     used = (settings.source.name, *settings.source.also)
     out = []
     for name in type(settings.keys).model_fields:
-        secret: SecretStr | None = getattr(settings.keys, name)
         variable = f"WEALTHOS_KEYS__{name.upper()}"
-        if secret is not None and secret.get_secret_value():
+        if not settings.keys.lacks(name):
             out.append(Check(f"key {name}", "ok", f"{MASK} ({variable})"))
         elif name in used:
             out.append(Check(f"key {name}", "fail", "not set", f"set {variable}"))

@@ -6,9 +6,9 @@ not depend on where anybody's data begin; rolling windows and refit dates are an
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,10 @@ from wealthos_pipeline.core.errors import ConfigError
 EPOCH = date(1970, 1, 1)
 HORIZON = date(2040, 12, 31)
 """Sessions are known up to here; holidays after the library's own horizon are by rule."""
+
+SHORT = date(2020, 1, 1), date(2020, 2, 28)
+"""Enough to ask an exchange for its bounds and its time zone; building all its sessions takes half a
+second."""
 
 Every = Literal["week", "month", "quarter", "year"]
 
@@ -33,6 +37,11 @@ class TradingCalendar:
         self.exchange = exchange
         self.lag = timedelta(minutes=lag_minutes)
         self._dates, self._opens, self._closes = _sessions(exchange)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The exchange's time zone."""
+        return _calendar(self.exchange, *SHORT).tz
 
     def frame(self, start: date | None = None, end: date | None = None) -> pl.DataFrame:
         """Columns ``date, slot (Int32), close_at, known_at`` (UTC), one row a session."""
@@ -124,21 +133,26 @@ class TradingCalendar:
         return lo, hi
 
 
-@cache
-def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Dates, opens and closes (naive UTC microseconds) of all sessions."""
+def _calendar(exchange: str, first: date, last: date) -> Any:
+    """The library's calendar; ConfigError for a name that it does not know."""
     import exchange_calendars as xcals
 
     try:
-        bounds = type(xcals.get_calendar(exchange))
-        start, end = bounds.bound_min(), bounds.bound_max()
-        first = EPOCH if start is None else max(EPOCH, start.date())
-        last = HORIZON if end is None else min(HORIZON, end.date())
-        calendar = xcals.get_calendar(exchange, start=first.isoformat(), end=last.isoformat())
+        return xcals.get_calendar(exchange, start=first.isoformat(), end=last.isoformat())
     except xcals.errors.InvalidCalendarName as error:
         raise ConfigError(
             f"no exchange calendar {exchange!r}; known: {', '.join(xcals.get_calendar_names())}"
         ) from error
+
+
+@cache
+def _sessions(exchange: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Dates, opens and closes (naive UTC microseconds) of all sessions."""
+    bounds = _calendar(exchange, *SHORT)
+    start, end = bounds.bound_min(), bounds.bound_max()
+    first = EPOCH if start is None else max(EPOCH, start.date())
+    last = HORIZON if end is None else min(HORIZON, end.date())
+    calendar = _calendar(exchange, first, last)
     dates = calendar.sessions.to_numpy().astype("datetime64[D]")
     opens = calendar.opens.dt.tz_localize(None).to_numpy().astype("datetime64[us]")
     closes = calendar.closes.dt.tz_localize(None).to_numpy().astype("datetime64[us]")

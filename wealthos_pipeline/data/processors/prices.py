@@ -174,11 +174,7 @@ def _closed(
     """``out`` with the terminal bars of stated delistings."""
     if ends is None or not ends.height or "terminal_return" in off:
         return out
-    rows = (
-        [out.prices.select(chain.STATE)]
-        if previous is None
-        else [previous, out.prices.select(chain.STATE)]
-    )
+    rows = [out.prices] if previous is None else [previous, out.prices]
     mine = pl.concat([r.select(chain.STATE) for r in rows]).join(
         ends, on="instrument_id", how="semi"
     )

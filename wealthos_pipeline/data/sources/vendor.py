@@ -15,7 +15,6 @@ from typing import ClassVar, TypeVar
 from zlib import crc32
 
 import polars as pl
-from pydantic import SecretStr
 
 from wealthos_pipeline.core.data import TableContract, contract
 from wealthos_pipeline.core.errors import (
@@ -149,13 +148,13 @@ class Vendor(ABC):
 
     def secret(self, name: str) -> str:
         """The key called ``name`` in the settings; AccessError says how to give it."""
-        found = getattr(self.keys, name, None)
-        if not isinstance(found, SecretStr) or not found.get_secret_value():
+        found = self.keys.of(name)
+        if found is None:
             raise AccessError(
                 f"{self.name} needs a key: set the environment variable "
                 f"WEALTHOS_KEYS__{name.upper()}"
             )
-        return found.get_secret_value()
+        return found
 
     def base_url(self, usual: str) -> str:
         """The vendor's address, or the one that ``fetch.base_url`` puts in its place."""
