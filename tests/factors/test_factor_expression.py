@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from wealthos_pipeline.core.errors import FactorError
-from wealthos_pipeline.factors.expression import fields, lookback, parse, series, walk
-from wealthos_pipeline.factors.operators import OPERATORS, decay_keep, decay_length
-from wealthos_pipeline.factors.plan import explain, plan
+from wealthos_pipeline.factors.expression import (
+    fields,
+    labels,
+    lookback,
+    others,
+    parse,
+    series,
+    statements,
+    walk,
+)
+from wealthos_pipeline.factors.operators import EXPANDING, OPERATORS, decay_keep, decay_length
+from wealthos_pipeline.factors.plan import explain, plan, rows
 
 
 @pytest.mark.parametrize(
@@ -163,11 +174,142 @@ def test_faults_point_at_the_column(text: str, column: int, words: str) -> None:
     assert caret == "  " + " " * (column - 1) + "^"
 
 
-def test_a_very_deep_expression_is_refused_in_words() -> None:
+@pytest.mark.parametrize(
+    ("text", "line", "column", "words"),
+    [
+        ("$close\n  + Meen($open, 5)\n  + 1", 2, 5, "did you mean 'Mean'"),
+        ("Mean(\r\n    $close,\r\n    -3)", 3, 5, "is negative"),
+        ("(\n$close +\n$open", 1, 1, "was never closed"),
+        ("\n\n  Mean(\n\t$clos, 5)", 4, 2, "did you mean 'close'"),
+        ("$close +\n'ä' + $x", 2, 1, "a number or a field"),
+        ("Mask($close, 'ä') +\nMask($close, 'ä') + $x", 2, 21, "unknown field $x"),
+        ("$close\n+ $open\n+", 3, 2, "cannot be read"),
+    ],
+)
+def test_faults_of_several_lines_show_the_right_one(
+    text: str, line: int, column: int, words: str
+) -> None:
+    with pytest.raises(FactorError) as caught:
+        parse(text, "mine")
+    first, shown, caret = str(caught.value).splitlines()
+    assert first.startswith(f"mine, line {line}, column {column}: ")
+    assert words in first
+    assert shown[2:] == text.replace("\r\n", "\n").split("\n")[line - 1].replace("\t", " ")
+    assert caret == "  " + " " * (column - 1) + "^"
+
+
+def test_a_long_line_is_shown_around_the_fault() -> None:
+    text = "$close + " * 40 + "Foo($close)" + " + $close" * 40
+    with pytest.raises(FactorError) as caught:
+        parse(text)
+    _, shown, caret = str(caught.value).splitlines()
+    assert len(shown) < 130
+    assert shown[caret.index("^") :].startswith("Foo(")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5000 + "$close" + ")" * 5000,
+        "(" * 150 + "$close" + "+1)" * 150,
+        "-" * 3000 + "$close",
+        "Abs(" * 190 + "$close" + ")" * 190,
+        "$close" + " + $close" * 600,
+        "~" * 900 + "$close",
+    ],
+)
+def test_very_deep_expressions_are_refused_in_words(text: str) -> None:
     with pytest.raises(FactorError, match=r"nested too deeply|cannot be read"):
-        parse("(" * 5000 + "$close" + ")" * 5000)
-    with pytest.raises(FactorError, match="characters"):
-        parse("$close" + " + 1" * 10_000)
+        parse(text)
+
+
+def test_too_many_characters_are_refused_and_many_are_read() -> None:
+    with pytest.raises(FactorError, match="20001 characters; at most 20000"):
+        parse("$close" + " " * 19_995)
+    assert parse("$close" + " " * 19_994) == parse("$close")
+    wide = "Greater(" * 7
+    assert lookback(parse(wide + "$close" + ", Ref($open, 3))" * 7)) == 3
+    assert lookback(parse("$close" + " + $close" * 100)) == 0
+
+
+TREES = (
+    "Ref($close, 21) / Ref($close, 252) - 1e-12 * $volume ** -0.1",
+    "Mean(Std($ret, 20, min_periods=15), 60) + EMA($close, 0.3) + Quantile($low, 0, 0.8)",
+    "CSRank($close, sector) + CSRank($close) + CSWinsorize($open, 3.5)",
+    "Neutralize($close, sector, Log($volume), $ret) - Neutralize($close, $open)",
+    "Mask($close, 'BRK.B') > Series('vix') & ~(Statement('revenue', 'ttm') <= -3)",
+    "If($close != 0.1, -$open, 1234567.875) + 0.30000000000000004 * $raw_vwap",
+)
+
+
+@pytest.mark.parametrize("text", TREES)
+def test_a_tree_is_written_as_it_can_be_read_again(text: str) -> None:
+    tree = parse(text)
+    assert parse(str(tree)) == tree
+    assert hash(parse(str(tree))) == hash(tree)
+    assert pickle.loads(pickle.dumps(tree)) == tree
+
+
+def test_spellings_mean_the_same() -> None:
+    for one, two in (
+        ("Sub(Add($close, 1), Mul($open, Div(4, 2)))", "$close + 1 - $open * 2"),
+        ("And(Gt($close, 1), Le($open, 2))", "($close > 1) & ($open <= 2)"),
+        ("Or(Ne($close, 1), Not(Eq($open, 2)))", "($close != 1) | ~($open == 2)"),
+        ("ChangeInstrument('SPY', $close)", "Mask($close, 'SPY')"),
+        ("Mean($close, 4 * 5)", "Mean($close, 20)"),
+        ("Quantile($close, q=0.2, n=20)", "Quantile($close, 20, 0.2)"),
+        ("CSRank($close, group=sector)", "CSRank($close, sector)"),
+        ("CSWinsorize($close)", "CSWinsorize($close, k=5)"),
+        ("not $close > 1 or $open < 2", "~($close > 1) | ($open < 2)"),
+    ):
+        assert parse(one) == parse(two), one
+
+
+def test_every_qlib_word_is_read_or_refused_by_name() -> None:
+    """The operators that Qlib 0.9.7 registers, with arguments as Qlib takes them."""
+    read = (
+        "Abs Sign Log Not:x|Power Add Sub Mul Div Greater Less Gt Ge Lt Le Eq Ne And Or:x,y|If:x,y,z|"
+        "Ref Mean Sum Std Var Skew Kurt Max IdxMax Min IdxMin Med Mad Rank Count Delta Slope Rsquare "
+        "Resi WMA EMA:x,n|Quantile:x,n,0.2|Corr Cov:x,y,n|Mask:x,'SPY'|ChangeInstrument:'SPY',x"
+    )
+    for group in read.split("|"):
+        words, form = group.split(":")
+        for word in words.split():
+            for n in ("20", "0") if "n" in form else ("",):
+                args = form.replace("n", n).replace("x", "$close").replace("y", "$open")
+                tree = parse(f"{word}({args.replace('z', '$low')})")
+                assert tree.op == {"ChangeInstrument": "Mask"}.get(word, word)
+    for word in ("TResample", "P", "PRef", "PFeature", "Feature", "Rolling"):
+        with pytest.raises(FactorError, match=f"{word} is not part of the language: "):
+            parse(f"{word}($close, 5)")
+
+
+def test_an_expanding_window_looks_back_on_all_of_history() -> None:
+    for text in ("Mean($close, 0)", "Ref($close, 0)", "Delta($close, 0)", "EMA($close, 0)",
+                 "Ref(Mean($close, 0), 5)", "Mask(Sum($close, 0), 'SPY') - $close"):  # fmt: skip
+        assert lookback(parse(text)) == EXPANDING
+        assert "all of history" in explain({"x": parse(text)})
+
+
+def test_columns_of_a_plain_table_are_fields_when_they_are_named() -> None:
+    tree = parse("$mid / Ref($mid, 1) + $close", fields={"mid", "ret"})
+    assert fields(tree) == {"mid", "close"}
+    assert fields(parse("$ret", fields={"ret"})) == {"ret"}
+    assert fields(parse("$ret")) == {"close"}
+    with pytest.raises(
+        FactorError, match=r"unknown field \$mdi; did you mean 'mid'\?\. Fields: .*\$mid"
+    ):
+        parse("$mdi", fields={"mid"})
+
+
+def test_what_an_expression_reads_is_found_below_masks() -> None:
+    tree = parse(
+        "Beta($ret, Mask($open / CSMean($low, sector), 'SPY'), 60) + Statement('sales', 'ttm')"
+    )
+    assert fields(tree) == {"close", "open", "low"}
+    assert labels(tree) == {"sector"}
+    assert others(tree) == {"SPY"}
+    assert statements(tree) == (("sales", "ttm"),)
 
 
 def test_equal_parts_are_computed_once() -> None:
@@ -182,7 +324,7 @@ def test_equal_parts_are_computed_once() -> None:
 def test_a_cross_section_ends_a_level() -> None:
     p = plan({"a": parse("Mean(CSRank(Mean($close, 5)), 3) + CSZScore(CSRank($open))")})
     levels = {str(s.node): s.level for s in p.steps}
-    assert levels["Mean($close, 5, 1)"] == 0
+    assert levels["Mean($close, 5)"] == 0
     assert levels["CSRank($open)"] == 1
     assert levels["CSZScore(CSRank($open))"] == 2
     assert p.levels == 3
@@ -193,6 +335,19 @@ def test_the_plan_in_words_names_lookback_fields_and_what_is_shared() -> None:
     assert "lookback 5 sessions, fields $close" in words
     assert "shared by 2" in words
     assert words.count("Ref($close, 1)") == 1
+
+
+def test_rows_of_a_plan_say_what_a_step_is_and_costs() -> None:
+    found = {r.words: r for r in rows({"a": parse("Mean($close, 5) - Max($open, 9, min_periods=3)"),
+                                       "b": parse("Neutralize(Std($close, 5), sector, $open)")})}  # fmt: skip
+    assert list(found) == ["$close", "Mean($close, 5)", "$open", "Max($open, 9, min_periods=3)",
+                           "Sub(#1, #3)", "Std($close, 5)", "sector", "Neutralize(#5, sector, $open)"]  # fmt: skip
+    assert found["$close"].shared == 2
+    assert found["Sub(#1, #3)"].outputs == ("a",)
+    assert found["Sub(#1, #3)"].lookback == 8
+    assert found["Neutralize(#5, sector, $open)"].all_names
+    assert found["Neutralize(#5, sector, $open)"].fields == ("close", "open")
+    assert all(0 < r.floor <= 2 * r.cost for r in found.values())
 
 
 def test_every_operator_has_words() -> None:

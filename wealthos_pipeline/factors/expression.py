@@ -37,15 +37,20 @@ class Node:
         return Node, (self.op, self.args, self.params)
 
     def __str__(self) -> str:
-        if self.op == "Const":
-            return f"{self.params[0]:.15g}"
-        if self.op == "Field":
-            return f"${self.params[0]}"
-        if self.op == "Label":
-            return str(self.params[0])
-        words = [*map(str, self.args)]
-        words += [f"{p:.15g}" if isinstance(p, float) else repr(p) for p in self.params]
-        return f"{self.op}({', '.join(words)})"
+        """As it can be read again, operators as functions."""
+        if self.op in ("Field", "Label", "Const"):
+            return f"${self.params[0]}" if self.op == "Field" else _written(self.params[0])
+        return f"{self.op}({', '.join([*map(str, self.args), *self.literals])})"
+
+    @property
+    def literals(self) -> list[str]:
+        """The parameters as written; ``min_periods`` only where it asks for more than the statistic."""
+        operator = OPERATORS.get(self.op)
+        if operator is None or not operator.windowed:
+            return [repr(p) if isinstance(p, str) else _written(p) for p in self.params]
+        more = self.params[-1] != operator.least
+        words = [_written(p) for p in self.params[:-1]]
+        return [*words, f"min_periods={_written(self.params[-1])}"] if more else words
 
     @property
     def reach(self) -> int:
@@ -54,6 +59,12 @@ class Node:
         if operator is None or operator.kind == "other":
             return 0
         return operator.reach(tuple(float(p) for p in self.params))
+
+
+def _written(value: Literal) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 def walk(node: Node, *, into_others: bool = True) -> Iterator[Node]:

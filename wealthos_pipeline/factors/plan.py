@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wealthos_pipeline.factors import expression
-from wealthos_pipeline.factors.costs import nanoseconds
+from wealthos_pipeline.factors import costs, expression
 from wealthos_pipeline.factors.expression import Node, walk
 from wealthos_pipeline.factors.operators import EXPANDING, OPERATORS
 
@@ -98,7 +97,8 @@ class Row:
 
     step: its number. op, args: as written, ``#k`` for what another step gives. lookback: sessions of
     input before a date; None is all of history. shared: steps and results that use it. fields: price
-    fields below it. outputs: names of the results that it is. cost: see ``costs.nanoseconds``.
+    fields below it. outputs: names of the results that it is. cost, floor: nanoseconds a cell on one
+    core, estimated and at least (``costs``).
     """
 
     step: int
@@ -110,6 +110,7 @@ class Row:
     outputs: tuple[str, ...]
     all_names: bool
     cost: float
+    floor: float
 
     @property
     def words(self) -> str:
@@ -127,15 +128,18 @@ def rows(trees: Mapping[str, Node]) -> tuple[Row, ...]:
     for name, i in p.outputs.items():
         names.setdefault(i, []).append(name)
         users[i] += 1
-    out = []
+    out, walks = [], set()
     for i, s in enumerate(p.steps):
         node = s.node
         if node.op == "Const":
             continue
         leaf = node.op in ("Field", "Label")
-        inside = [str(p.steps[a].node) if not p.steps[a].args else f"#{a}" for a in s.args]
+        inside = [f"#{a}" if p.steps[a].node.args else str(p.steps[a].node) for a in s.args]
         inside += [str(a) for a in node.args] if node.op == "Mask" else []
-        inside += [f"{v:g}" if isinstance(v, float) else repr(v) for v in node.params if not leaf]
+        inside += [] if leaf else node.literals
+        walk_ = costs.walk_of(node)
+        joined = walk_ is not None and walk_ in walks
+        walks.add(walk_)
         out.append(
             Row(
                 step=i,
@@ -146,7 +150,8 @@ def rows(trees: Mapping[str, Node]) -> tuple[Row, ...]:
                 fields=tuple(sorted(expression.fields(node))),
                 outputs=tuple(names.get(i, ())),
                 all_names=s.is_cross,
-                cost=nanoseconds(node),
+                cost=costs.JOINED if joined else costs.nanoseconds(node),
+                floor=costs.floor(node),
             )
         )
     return tuple(out)
