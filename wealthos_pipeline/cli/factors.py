@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wealthos_pipeline.cli import options
+from wealthos_pipeline.cli import factors_define, factors_study, options
 
 if TYPE_CHECKING:
     import polars as pl
@@ -124,6 +124,12 @@ def show(
         frame(last, title=f"Highest and lowest on {last['date'][0]}")
 
 
+group.command()(factors_study.evaluate)
+group.command()(factors_define.explain)
+group.command()(factors_define.new)
+group.command()(factors_define.check)
+
+
 def _library(settings: Settings) -> dict[str, Factor]:
     """The factors of a run; what is wrong with own files is told and left out."""
     from wealthos_pipeline import factors as room
@@ -210,6 +216,8 @@ def _last_values(settings: Settings, factor: Factor, n: int = 5) -> pl.DataFrame
         .filter(pl.col(factor.name).is_not_null() & pl.col(factor.name).is_not_nan())
     )
     day = values.select(pl.col("date").max()).collect().item()
+    if day is None:
+        return None
     rows = values.filter(pl.col("date") == day).collect().sort(factor.name, "instrument_id")
     symbols = run.symbols()
     rows = rows.with_columns(pl.col("instrument_id").replace(symbols).alias("symbol")).select(
