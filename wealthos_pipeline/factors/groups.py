@@ -53,9 +53,14 @@ def numbers(
 
 
 def by_row(rows: pl.DataFrame, instruments: pl.DataFrame | None, label: str) -> NDArray[np.float64]:
-    """Number of each row's group, NaN where it has none. FactorError without ``instruments``."""
+    """Number of each row's group, NaN where it has none. Without ``instruments`` the rows have a
+    column of that name, or FactorError."""
     if label not in LABELS:
         raise FactorError(f"no group {label!r}; groups: {', '.join(LABELS)}")
+    if instruments is None and label in rows.columns:
+        named = rows[label].cast(pl.String)
+        codes = named.cast(pl.Enum(named.drop_nulls().unique().sort())).to_physical()
+        return codes.cast(pl.Float64).fill_null(float("nan")).to_numpy()
     if instruments is None or label not in instruments.columns:
         lacking = "clean.instruments" if instruments is None else f"its column {label}"
         raise FactorError(f"a group by {label} needs {lacking}; give `instruments`")
