@@ -18,6 +18,7 @@ def score_stages(library: Library) -> Sequence[Stage]:
     from wealthos_pipeline.factors import transforms
 
     families = [f for f in library.families() if f.asset_class == AssetClass.EQUITY]
+    others = [f.table for f in library.families() if f.asset_class != AssetClass.EQUITY]
     held = transforms.score_tables(library)
     # table of scores → tables of the values that it is made of
     sources = {
@@ -25,7 +26,7 @@ def score_stages(library: Library) -> Sequence[Stage]:
         for table, names in held.items()
     }
     scored = [_scores(c, sources[c.name]) for c in factors.scores_contracts(library)]
-    return *scored, _performance(sources, families), _summary(held), _redundancy(held)
+    return *scored, _performance(sources, families), _summary(held, others), _redundancy(held)
 
 
 def _joined(work: Work, keys: pl.DataFrame, tables: Sequence[str], *, back: int) -> pl.DataFrame:
@@ -111,17 +112,18 @@ def _performance(sources: Mapping[str, Sequence[str]], families: Sequence[Family
     return performance
 
 
-def _summary(held: Mapping[str, Sequence[str]]) -> Stage:
+def _summary(held: Mapping[str, Sequence[str]], others: Sequence[str]) -> Stage:
     @stage(
         contract("factors.summary"),
         group="factors",
-        inputs=("factors.performance", *held),
-        definition=lambda s: s.factors.costs_bp,
-        rooms=("factors/evaluation.py",),
+        inputs=("factors.performance", *held, *others, "clean.prices", "clean.series"),
+        definition=lambda s: (s.factors.costs_bp, s.factors.horizons),
+        rooms=("factors/evaluation.py", "factors/labels.py", "factors/timing.py"),
     )
     def summary(work: Work) -> Mapping[str, pl.DataFrame]:
-        """Mean IC, how sure it is, what survives the number of factors tried, and costs."""
-        from wealthos_pipeline.factors import evaluation
+        """Mean IC, how sure it is, what survives the number of factors tried, and costs; factors that
+        are no equity's through time."""
+        from wealthos_pipeline.factors import evaluation, timing
 
         lake = work.session.lake
         coverage = {
@@ -129,14 +131,26 @@ def _summary(held: Mapping[str, Sequence[str]]) -> Stage:
             for table in held
             for name, share in evaluation.coverage(lake.scan(table)).items()
         }
-        return {
-            "factors.summary": evaluation.summary(
-                lake.read("factors.performance"),
-                work.session.library,
-                coverage,
-                costs_bp=work.settings.factors.costs_bp,
-            )
-        }
+        of_names = evaluation.summary(
+            lake.read("factors.performance"),
+            work.session.library,
+            coverage,
+            costs_bp=work.settings.factors.costs_bp,
+        )
+        through_time = timing.summary(
+            {table: lake.read(table) for table in others},
+            lake.read(
+                "clean.prices", columns=["instrument_id", "date", "slot", "tr_index", "flags"]
+            ),
+            lake.read("clean.series"),
+            work.session.library,
+            work.settings.factors.horizons,
+            work.session.calendar,
+            work.session.now,
+            instruments=lake.read("clean.instruments"),
+        )
+        table = contract("factors.summary")
+        return {table.name: table.conform(pl.concat([of_names, through_time]))}
 
     return summary
 

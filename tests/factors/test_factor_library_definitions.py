@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from factor_references import MONTHS, NAMES, OF_NAMES, ONE, SECTORS, SESSIONS, TENORS, Market
 
 from wealthos_pipeline import factors
+from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.factors import library as home
 from wealthos_pipeline.factors.engine import compute_all
 from wealthos_pipeline.factors.fixed_income.curve import NELSON_SIEGEL
@@ -173,13 +175,12 @@ def test_what_has_one_identity_has_one_row_a_date(made, calendar, tmp_path: Path
 
 def test_a_cross_section_is_the_same_for_every_name(made, calendar, tmp_path: Path) -> None:
     """What ``market`` takes from the first name any other would have given too."""
-    from wealthos_pipeline.factors.engine import evaluate
-
     _, prices, _, _ = made
-    family = next(
-        f for f in factors.load(("core", "extended"), tmp_path).families() if f.name == "market"
-    )
-    out = evaluate({f.name: f.expression for f in family.factors}, prices, calendar=calendar)
+    families = factors.load(("core", "extended"), tmp_path).families()
+    family = next(f for f in families if f.name == "market")
+    by_name = tuple(replace(f, target="", asset_class=AssetClass.EQUITY) for f in family.factors)
+    wide = home.Family(AssetClass.EQUITY, "by_name", by_name)
+    (out,) = compute_all([wide], prices, None, calendar=calendar).values()
     for f in family.factors:
         distinct = out.drop_nulls(f.name).group_by("date").agg(pl.col(f.name).n_unique())[f.name]
         assert distinct.len() > 100
