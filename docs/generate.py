@@ -200,6 +200,52 @@ def _family_page(table: str, members: list[Factor], lookback: int) -> str:
     return "\n".join(parts) + "\n"
 
 
+# --- the factor language -------------------------------------------------------------------------
+
+WORDS = ("<!-- words -->", "<!-- /words -->")
+
+
+def language_page() -> str:
+    """``factors/language.md`` with its tables of operators, fields and words as they are now."""
+    from wealthos_pipeline.factors.operators import (
+        FIELDS,
+        LABELS,
+        LONGEST_WINDOW,
+        OPERATORS,
+        REFUSED,
+        SPELLINGS,
+    )
+
+    kinds = {
+        "element": "One cell at a time",
+        "shift": "An earlier session",
+        "window": f"A window of n sessions, n ≤ {LONGEST_WINDOW:,}",
+        "decay": "A window that forgets",
+        "cross": "All names of a date",
+        "other": "Another instrument",
+    }
+    parts = [WORDS[0], "", "## Operators"]
+    for kind, title in kinds.items():
+        rows = ((f"`{o.signature}`", o.doc) for o in OPERATORS.values() if o.kind == kind)
+        parts.append(f"\n### {title}\n\n{_table(('operator', 'what'), rows)}")
+    spelled = (tuple(words.split(": ", 1)) for words in SPELLINGS.values())
+    rows = ((f"`{form}`", what) for form, what in spelled)
+    parts.append(f"\n### Words of their own\n\n{_table(('written', 'what'), rows)}")
+    parts.append(f"\nA group is one of {', '.join(f'`{w}`' for w in LABELS)}.")
+    read = (
+        (f"`${f.name}`", f.doc + (f": `{f.expression}`" if f.expression else ""),
+         ", ".join(f"`{c}`" for c in f.columns))
+        for f in FIELDS.values()
+    )  # fmt: skip
+    parts.append(f"\n## Fields\n\n{_table(('field', 'what', 'needs'), read)}")
+    refused = ((f"`{word}`", why) for word, why in REFUSED.items())
+    parts.append(
+        f"\n## Words of Qlib that are refused\n\n{_table(('word', 'instead'), refused)}\n\n{WORDS[1]}"
+    )
+    text = (DOCS / "factors" / "language.md").read_text("utf-8")
+    return text.partition(WORDS[0])[0] + "\n".join(parts) + text.partition(WORDS[1])[2]
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -313,6 +359,7 @@ def data_page() -> str:
 def pages() -> dict[Path, str]:
     """Path → text of every generated page."""
     own = {"tables.md": tables_page(), "cli.md": cli_page(), "rules.md": rules_page()}
+    own["factors/language.md"] = language_page()
     return {DOCS / name: text for name, text in own.items()} | factor_pages()
 
 
