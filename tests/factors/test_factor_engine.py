@@ -41,6 +41,7 @@ def instruments(synthetic_prices: pl.DataFrame) -> pl.DataFrame:
         synthetic_prices.group_by("instrument_id")
         .agg(valid_from=pl.col("date").min())
         .with_columns(asset_class=kind.then(pl.lit("cross_asset")).otherwise(pl.lit("equity")))
+        .with_columns(sector=pl.lit("S") + pl.col("instrument_id").str.slice(-1))
         .sort("instrument_id")
     )
 
@@ -414,12 +415,15 @@ def test_bad_panels_are_refused_in_words(synthetic_prices, calendar, library) ->
         compute(family, odd, None, calendar=calendar)
 
 
-def test_thin_panels_give_rows_and_nulls(library, calendar, synthetic_prices) -> None:
+def test_thin_panels_give_rows_and_nulls(library, calendar, synthetic_prices, instruments) -> None:
     families = library.families()
-    none = compute_all(families, synthetic_prices.clear(), None, calendar=calendar)
+    listed = instruments.with_columns(asset_class=pl.lit("equity"))
+    none = compute_all(
+        families, synthetic_prices.clear(), None, instruments=listed, calendar=calendar
+    )
     assert all(f.is_empty() for f in none.values())
     day = synthetic_prices.filter(pl.col("date") == date(2018, 7, 5))
-    one = compute_all(families, day, None, calendar=calendar)
+    one = compute_all(families, day, None, instruments=listed, calendar=calendar)
     assert one["factors.equity_momentum"].height == day.height
     assert one["factors.equity_momentum"]["momentum_12_1"].is_null().all()
     many = pl.concat([day[:1].with_columns(instrument_id=pl.lit(f"N{i}")) for i in range(500)])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wealthos_pipeline.factors.evaluation import performance, summary
     from wealthos_pipeline.factors.labels import forward_returns
     from wealthos_pipeline.factors.library import Family, Library, load
+    from wealthos_pipeline.factors.tables import evaluate
     from wealthos_pipeline.factors.transforms import scores, scores_contract, scores_contracts
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "compute",
     "compute_all",
     "compute_blocks",
+    "evaluate",
     "forward_returns",
     "load",
     "performance",
@@ -38,6 +40,7 @@ _HOME = {
     "compute": "engine",
     "compute_all": "engine",
     "compute_blocks": "dated",
+    "evaluate": "tables",
     "forward_returns": "labels",
     "scores": "transforms",
     "scores_contract": "transforms",

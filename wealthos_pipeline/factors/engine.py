@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,10 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors import groups, masks, statements
 from wealthos_pipeline.factors.execution import Execution, float32
 from wealthos_pipeline.factors.expression import Node, fields, parse
+from wealthos_pipeline.factors.expression import lookback as lookback_of
 from wealthos_pipeline.factors.expression import series as series_of
 from wealthos_pipeline.factors.functions import called, frame_of
-from wealthos_pipeline.factors.library import Family
+from wealthos_pipeline.factors.library import SERIES_FILL_SESSIONS, Family
 from wealthos_pipeline.factors.panel import Panel, Vector, known_by_slot, layout
 from wealthos_pipeline.factors.plan import Plan, plan
 
@@ -86,8 +88,8 @@ def compute_all(
     return {f.table: f.contract.conform(_family(f, market)) for f in families}
 
 
-def evaluate(
-    expressions: Mapping[str, str],
+def values(
+    trees: Mapping[str, Node],
     prices: pl.DataFrame,
     series: pl.DataFrame | None = None,
     *,
@@ -96,20 +98,25 @@ def evaluate(
     threads: int | None = None,
     block_cells: int = BLOCK_CELLS,
 ) -> pl.DataFrame:
-    """Expressions over a panel of equities, for notebooks and tests: name → expression."""
-    factors = tuple(
-        Factor(name, AssetClass.EQUITY, "adhoc", 1, name, "", expression=text, sets=())
-        for name, text in expressions.items()
-    )
-    family = Family(AssetClass.EQUITY, "adhoc", factors)
-    return compute(
-        family,
-        prices,
-        series,
-        calendar=calendar,
-        start=start,
-        threads=threads,
-        block_cells=block_cells,
+    """Parsed expressions over a panel of equities: ``date, instrument_id`` and a Float32 column each.
+
+    See ``compute``; ``tables.evaluate`` is what people call.
+    """
+    back = max((lookback_of(t) for t in trees.values()), default=0)
+    back += SERIES_FILL_SESSIONS if any(map(series_of, trees.values())) else 0
+    market = _Market(prices, series, None, None, calendar, start, back, threads, block_cells)
+    return _of_instruments(AssetClass.EQUITY, trees, [], market)
+
+
+def evaluate(
+    expressions: Mapping[str, str],
+    prices: pl.DataFrame,
+    series: pl.DataFrame | None = None,
+    **more: Any,
+) -> pl.DataFrame:
+    """``values`` of expressions as text, over ``clean.prices``; a column that is not there is null."""
+    return values(
+        {name: parse(text, name) for name, text in expressions.items()}, prices, series, **more
     )
 
 

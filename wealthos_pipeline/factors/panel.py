@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.operators import FIELDS
 
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -56,7 +57,12 @@ class Panel:
         return self._columns[name]
 
     def values(self, name: str) -> Vector:
-        """A ``$field`` of the rows (see ``operators.FIELDS``)."""
+        """A ``$field`` of the rows (see ``operators.FIELDS``); of a table without ``tr_index``, and
+        where it is no field of ours, the column as given."""
+        if name in self.frame.columns and (
+            name not in FIELDS or "tr_index" not in self.frame.columns
+        ):
+            return self.column(name)
         with np.errstate(all="ignore"):
             if name == "close":
                 return self.column("tr_index")
