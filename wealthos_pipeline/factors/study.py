@@ -60,8 +60,8 @@ class Study:
     coverage: ``universe, date, bars, values, share``.
     by_year, by_regime, by_sector: ``horizon, year | regime | sector (text), dates, names, mean_rank_ic, t`` of
         the first universe, plain; in a sector the ranks are taken within it.
-    half_life: sessions until the rank autocorrelation is ½, read between the lags on a log scale,
-        beyond them at the last lag's rate; NaN where it is not positive.
+    half_life: sessions until the rank autocorrelation is ½, read between the lags on a log scale (a
+        straight line to one that is not positive), beyond them at the last lag's rate; NaN: unknown.
     """
 
     name: str
@@ -198,16 +198,18 @@ def study(
 
 def half_life(autocorrelation: pl.DataFrame) -> float:
     """Lag at which the rank autocorrelation is ½ (``lag, rank_autocorrelation``); see ``Study``."""
-    lag, log = 0.0, 0.0
+    lag, before = 0.0, 1.0
     for at, value in autocorrelation.select("lag", "rank_autocorrelation").sort("lag").iter_rows():
-        if value is None or not value > 0.0:
-            # the next lag is without memory: half of it is gone before, somewhere after `lag`
-            return math.nan if lag == 0.0 else lag
-        now = math.log(min(value, 1.0))
-        if now <= -math.log(2.0):
-            return lag + (at - lag) * (-math.log(2.0) - log) / (now - log)
-        lag, log = float(at), now
-    return math.nan if lag == 0.0 else (lag * -math.log(2.0) / log if log < 0 else math.inf)
+        if value is None:
+            break
+        if value <= 0.0:
+            return lag + (at - lag) * (before - 0.5) / (before - value)
+        if value <= 0.5:
+            return lag + (at - lag) * math.log(0.5 / before) / math.log(value / before)
+        lag, before = float(at), min(value, 1.0)
+    if lag == 0.0:
+        return math.nan
+    return lag * math.log(0.5) / math.log(before) if before < 1.0 else math.inf
 
 
 def _from(cells: Grid, row: int) -> Grid:

@@ -13,7 +13,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.grid import Grid
 from wealthos_pipeline.stats.bootstrap import stationary_means
 from wealthos_pipeline.stats.correlation import spearman
-from wealthos_pipeline.stats.mean_test import mean_test
+from wealthos_pipeline.stats.mean_test import mean_block, mean_test
 
 N, IC, RANK_IC, Q1, ALL = 0, 1, 2, 3, 8
 """Columns of the numbers by date; buckets 1 to 5 from ``Q1`` on."""
@@ -126,10 +126,8 @@ def summary_frame(
             test = mean_test(series, h)
             low = high = math.nan
             if len(kept) > 1 and draws:
-                block = min(2.0 * h, max(1.0, len(kept) / 2))
-                low, high = np.quantile(
-                    stationary_means(kept, block, draws, seed), (0.025, 0.975)
-                ).tolist()
+                drawn = stationary_means(kept, mean_block(kept, h), draws, seed)
+                low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
             rows.append(
                 {
                     "universe": universe, "variant": variant, "horizon": h, "dates": len(kept),

@@ -3,7 +3,8 @@
 The daily information coefficients of a label of ``h`` sessions share ``h − 1`` of them with the
 next date's. Newey–West with 2h lags and the stationary bootstrap with blocks of 2h both put too
 little weight on far covariances and reject too often; every h-th value is sound and throws little
-away when the shifts are averaged. The t nearest 0 decides, against Student's t with as many degrees
+away when the shifts are averaged, unless the series depends on what lies further back than h, which
+is what blocks of the length that Politis and White choose are for. The t nearest 0 decides, against Student's t with as many degrees
 of freedom as there are labels without overlap, less one. Sizes: ``docs/research/statistics.md``.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wealthos_pipeline.stats.bootstrap import stationary_se
+from wealthos_pipeline.stats.bootstrap import block_length, stationary_se
 from wealthos_pipeline.stats.newey_west import (
     detectable_mean,
     mean_tstat,
@@ -45,6 +46,12 @@ class MeanTest:
     detectable: float
 
 
+def mean_block(values: np.ndarray, horizon: int) -> float:
+    """Mean block length for the stationary bootstrap of ``values`` (no NaN): 2h, or what Politis and
+    White choose if that is longer; at most half of the series."""
+    return min(max(2.0 * horizon, block_length(values)), max(1.0, len(values) / 2))
+
+
 def mean_test(values: np.ndarray, horizon: int) -> MeanTest:
     """Test of the mean of ``values`` (1-D, in time order, NaN dropped) with labels of ``horizon``."""
     from scipy.special import stdtr
@@ -53,7 +60,7 @@ def mean_test(values: np.ndarray, horizon: int) -> MeanTest:
     kept = x[np.isfinite(x)]
     mean, se_nw, t_nw = mean_tstat(kept, 2 * horizon)
     _, se_apart, t_apart = non_overlapping_tstat(x, horizon)
-    se_boot = stationary_se(kept, min(2.0 * horizon, max(1.0, len(kept) / 2)))
+    se_boot = stationary_se(kept, mean_block(kept, horizon))
     t_boot = mean / se_boot if se_boot > 0 else math.nan
     ts = dict(zip(METHODS, (t_nw, t_boot, t_apart), strict=True))
     known = {k: abs(t) for k, t in ts.items() if math.isfinite(t)}

@@ -74,7 +74,13 @@ FACTORS = (
             _C("mean_spread", "f64", "mean top-minus-bottom return a horizon", "decimal", True),
             _C("mean_turnover", "f64", "mean one-way turnover of the top bucket", "", True),
             _C("coverage", "f64", "share of bars with a value", "", True),
-            _C("t_bootstrap", "f64", "t by the stationary bootstrap, blocks of 2h", "", True),
+            _C(
+                "t_bootstrap",
+                "f64",
+                "t by the stationary bootstrap, blocks of 2h or more",
+                "",
+                True,
+            ),
             _C("t", "f64", "the t nearest 0 of the three: the one that decides", "", True),
             _C("p_value", "f64", "of t, two-sided, Student with dates / h − 1 degrees", "", True),
             _C(
