@@ -134,7 +134,8 @@ def summary(
     ``clean.prices`` of all classes; instruments: ``clean.instruments``, None where all are equities.
     Labels that were not known at ``end_known`` do not count. Means are times the factor's direction;
     ``mean_spread``: mean return of the fifth of dates with the highest values less that of the lowest.
-    What has no meaning here (turnover, costs) is null.
+    ``coverage``: share of the rows of the identities that have any value. What has no meaning here
+    (turnover, costs) is null.
     """
     equities, others = _by_class(prices, instruments)
     labels: dict[tuple[str, int], pl.DataFrame] = {}
@@ -161,7 +162,10 @@ def summary(
                 "date", "instrument_id", pl.col(f.name).cast(pl.Float64).alias("x")
             )
             own = given.drop_nulls("x")
-            share = own.height / given.height if given.height else math.nan
+            whose = given.filter(
+                pl.col("instrument_id").is_in(own["instrument_id"].unique().implode())
+            )
+            share = own.height / whose.height if whose.height else math.nan
             for h in horizons:
                 rows += [
                     {**row, "coverage": share}
