@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.factors.expression import (
@@ -148,11 +151,16 @@ def test_series_are_named_in_reading_order() -> None:
         ("ChangeInstrument($close, 'SPY')", 18, "the instrument in quotes"),
         ("Mask($close)", 1, "written Mask(x, 'instrument')"),
         ("Statement('revenue')", 1, "written Statement('revenue', 'ttm')"),
+        ("Statement('revenue', 'decade')", 22, "no period 'decade' of a statement"),
         ("Statement($close, 'ttm')", 1, "written Statement('revenue', 'ttm')"),
         ("Series('')", 1, "written Series"),
         ("Series('a', 'b', 'c')", 1, "written Series"),
         ("Series('vix', tenor='1M')", 1, "written Series"),
         ("CSRank(1, sector)", 1, "reads no field"),
+        ("Mask($close, 'a\\d')", 16, "not part of the language"),
+        ("Mask($close, 'a\x00')", 16, "not part of the language"),
+        ("Mask($close, 'a\ud800')", 16, "not part of the language"),
+        ("'unclosed + $close", 1, "cannot be read (unterminated string literal"),
         ("__import__('os')", 1, "not part of the language"),
         ("$close.real", 1, "not part of the language"),
         ("1 < $close < 2", 1, "cannot be chained"),
@@ -248,6 +256,36 @@ def test_a_tree_is_written_as_it_can_be_read_again(text: str) -> None:
     assert parse(str(tree)) == tree
     assert hash(parse(str(tree))) == hash(tree)
     assert pickle.loads(pickle.dumps(tree)) == tree
+
+
+WORDS = [
+    "$close", "$open", "$", "$$roe", "$nix", "close", "sector", "1", "0", "-3", "2.5", "1e999", "'ä'", "'SPY'",
+    "Mean(", "Ref(", "CSRank(", "Neutralize(", "Mask(", "Series(", "Statement(", "EMA(", "If(", "P(", "Foo(",
+    "(", ")", ",", "+", "-", "*", "/", "**", ">", "==", "=", "&", "~", "and", "not", "in", "is", "lambda", ":",
+    "if", "else", "for", ".real", "[", "{", "#", "\\", "\n", "\t", "min_periods=3", "q=", "_", "µ", "None", "f''",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), max_size=14), st.sampled_from(["", " "]))
+def test_whatever_is_written_is_read_or_refused_with_a_place(words: list[str], join: str) -> None:
+    text = join.join(words)
+    try:
+        tree = parse(text, "mine")
+    except FactorError as error:
+        first, shown, caret = str(error).splitlines()
+        assert first.startswith("mine, ")
+        assert caret.strip() == "^"
+        assert len(caret) <= len(shown) + 1
+    else:
+        assert parse(str(tree)) == tree
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(FactorError):
+        parse(text)
 
 
 def test_spellings_mean_the_same() -> None:

@@ -202,7 +202,8 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
     {
         "ChangeInstrument": "ChangeInstrument('instrument', x): the same as Mask(x, 'instrument')",
         "Series": "Series('name', 'tenor'): a value of clean.series as known on the session",
-        "Statement": "Statement('metric', 'period'): a figure of clean.fundamentals as known on the session",
+        "Statement": "Statement('metric', 'period'): a figure of clean.fundamentals as known on the session; "
+        "period is year, quarter, ttm (twelve months) or point, and year-1, quarter-4, … for one before",
     }
 )
 """Words that are written like operators and have a grammar of their own."""

@@ -102,6 +102,8 @@ class Parser:
         return len(self.text) - len(self.text.lstrip())
 
     def _refuse_unknown_characters(self) -> None:
+        if found := re.search(r"[\x00-\x1f\x7f\\\ud800-\udfff]", self.text):  # in quotes too
+            raise self._fault(f"{found.group()!r} is not part of the language", found.start())
         outside = _outside_quotes(self.text, lambda part: part, quoted=lambda q: " " * len(q))
         if found := re.search(r"\$\$\w*", outside):
             words = f"{found.group()!r}: figures of reports are written Statement('revenue', 'ttm')"
@@ -355,6 +357,13 @@ class Parser:
             forms = "Series('name') or Series('name', 'tenor')" if word == "Series" else (
                 "Statement('revenue', 'ttm')")  # fmt: skip
             raise self._stop(f"written {forms}", node)
+        if word == "Statement":
+            from wealthos_pipeline.factors.statements import parts
+
+            try:
+                parts(texts[1])
+            except FactorError as error:
+                raise self._stop(str(error), node.args[1]) from None
         return Node(word, (), (texts[0], texts[1] if len(texts) > 1 else ""))
 
     def _other(self, word: str, node: ast.Call) -> Node:
