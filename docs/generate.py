@@ -7,7 +7,9 @@ Everything comes from what the program itself declares: contracts, factors, Type
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,27 +146,54 @@ def rules_page() -> str:
 # --- factors -------------------------------------------------------------------------------------
 
 
+SETS = {
+    "core": "computed by every run",
+    "extended": 'the rest of the library; `WEALTHOS_FACTORS__SETS=\'["core", "extended"]\'` adds them',
+    "fundamental": "needs reports (`clean.fundamentals`); where a vendor gives none, all is null",
+    "alpha158": "Qlib's Alpha158, expressions as Qlib writes them",
+    "alpha360": "Qlib's Alpha360, expressions as Qlib writes them",
+}
+TARGETS = {
+    "": "rank IC among the names of a date",
+    "market": "rank correlation over dates with the mean return of the equities",
+    "bond": "rank correlation over dates with the return of the 10-year par bond",
+}
+WIDEST = 320
+"""Characters of a formula that still stands in a table."""
+
+
 def factor_pages() -> dict[Path, str]:
     from wealthos_pipeline import factors
 
-    library = factors.load(sets=("core",))
+    # without a quarrel with whatever own factors this checkout has
+    library = factors.load(sets=tuple(SETS), folder=DOCS / "no own factors")
     families = sorted(library.families(), key=lambda f: f.table)
+    count = {k: sum(k in f.sets for f in library.factors.values()) for k in SETS}
     pages = {}
     index = [
         MADE,
         "# Factors\n",
         f"{len(library.factors)} factors in {len(families)} families; a family is one table of the "
         "lake, one float column a factor. `$close` and its kin are forward-adjusted for splits and "
-        "dividends; `$raw_close` is as traded. The sign says which way the factor is expected to "
-        "point: + when high values go with high returns.\n",
-        "| factor | family | sign | what |\n| --- | --- | --- | --- |",
+        "dividends; `$raw_close` is as traded ([the language](language.md)). The sign says which way "
+        "the factor is expected to point, as published: + when high values go with high returns. How "
+        "they did: [research](../research/factors.md).\n",
+        _table(("set", "factors", ""), ((f"`{k}`", count[k], words) for k, words in SETS.items())),
+        "\n| factor | family | set | sign | what |\n| --- | --- | --- | --- | --- |",
     ]
     for family in families:
         members = sorted(family.factors, key=lambda f: f.name)
         page = family.table.split(".", 1)[1] + ".md"
+        if members[0].sets[0].startswith("alpha"):
+            index.append(
+                f"| [{len(members)} factors]({page}) | {family.asset_class.value} {family.name} | "
+                f"{members[0].sets[0]} | none | {_cell(_common(members))} |"
+            )
+            pages[DOCS / "factors" / page] = _set_page(family.table, members, family.lookback)
+            continue
         index += [
             f"| [`{f.name}`]({page}#{f.name}) | {f.asset_class.value} {f.family} "
-            f"| {_sign(f)} | {_cell(f.title)} |"
+            f"| {', '.join(f.sets)} | {_sign(f)} | {_cell(f.title)} |"
             for f in members
         ]
         pages[DOCS / "factors" / page] = _family_page(family.table, members, family.lookback)
@@ -176,27 +205,51 @@ def _sign(f: Factor) -> str:
     return {1: "+", -1: "−"}.get(f.direction, "none")
 
 
-def _family_page(table: str, members: list[Factor], lookback: int) -> str:
-    parts = [
+def _head(table: str, lookback: int) -> list[str]:
+    return [
         MADE,
         f"# {table}\n",
-        f"Needs {lookback} sessions of history before a date. [All factors](README.md).",
+        f"Needs {lookback:,} sessions of history before a date. [All factors](README.md).",
     ]
+
+
+def _common(members: list[Factor]) -> str:
+    """The reference without the name that the factor has there."""
+    return re.sub(r"(Alpha\d+) \w+", r"\1", members[0].reference)
+
+
+def _set_page(table: str, members: list[Factor], lookback: int) -> str:
+    """A family of a set of Qlib's: a line a factor."""
+    lines = ((f"`{f.name}`", f"`{f.expression}`") for f in members)
+    parts = [*_head(table, lookback), f"\nReference: {_common(members)}.\n"]
+    return "\n".join([*parts, _table(("factor", "formula"), lines)]) + "\n"
+
+
+def _family_page(table: str, members: list[Factor], lookback: int) -> str:
+    from wealthos_pipeline.factors import library as home
+
+    parts = _head(table, lookback)
     for f in members:
-        how = f"`{f.expression}`" if f.expression else "a Python function over the panel"
+        text = f.expression or ""
+        how = f"`{text}`" if text else "a Python function over the panel"
+        long = len(text) > WIDEST
         rows: list[tuple[object, ...]] = [
-            ("formula", how),
+            ("formula", "below" if long else how),
             ("sign", _sign(f)),
             ("reference", f.reference),
+            ("sessions before the date", f"{home.lookback(f):,}"),
             ("missing when", f.nan_means),
             ("sets", ", ".join(f.sets)),
             ("reads", ", ".join(f"`{i}`" for i in f.inputs)),
+            ("judged by", TARGETS[f.target]),
         ]
-        if f.lookback is not None:
-            rows.insert(2, ("sessions needed", f.lookback))
         if f.basis != "adjusted":
-            rows.append(("prices", f"{f.basis}: depends on the traded price"))
+            words = {"unadjusted": "the traded price", "unit": "the unit of its input"}
+            rows.append(("prices", f"{f.basis}: depends on {words[f.basis]}"))
         parts.append(f"\n## {f.name}\n\n{f.title}.\n\n{_table(('', ''), iter(rows))}")
+        if long:
+            wrapped = textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+            parts.append(f"\n```\n{wrapped}\n```")
     return "\n".join(parts) + "\n"
 
 
