@@ -111,7 +111,7 @@ def run(argv: list[str]) -> int:
     """Run one command line; every error becomes one message and an exit code."""
     end = argv.index("--") if "--" in argv else len(argv)
     debug = "--debug" in argv[:end]
-    words = [a for i, a in enumerate(argv) if not (a == "--debug" and i < end)]
+    words = [_formula(a) for i, a in enumerate(argv) if not (a == "--debug" and i < end)]
     try:
         app(words, prog_name="wealthos")
     except SystemExit as stop:
@@ -145,6 +145,11 @@ def run(argv: list[str]) -> int:
         )
         return UNEXPECTED
     return 0
+
+
+def _formula(word: str) -> str:
+    """``-Std($ret, 20)`` is an expression and no option: with a blank before it, it is read as one."""
+    return f" {word}" if word[:1] == "-" and word[1:2] != "-" and "(" in word else word
 
 
 def _keep(text: str, argv: list[str]) -> Path:
