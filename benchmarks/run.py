@@ -2,7 +2,9 @@
 
 ``make bench``: the sample five times, then the large panel where it is there (``../shared/data``):
 in full, and one more day on 2,500 and on 4,800 sessions of history, compared bit for bit with the
-full run. ``make bench ARGS="--quick"`` leaves the panel out.
+full run; then the factor engine beside its peers (``factors.py``). ``make bench ARGS="--quick"`` leaves
+the panel and the factors out, ``--only factors`` measures these alone, and what is not measured stays on
+the page as it was.
 """
 
 from __future__ import annotations
@@ -310,27 +312,57 @@ def page(bench: Bench) -> Iterator[str]:
         yield from (f"| {' | '.join(part)} |" for part in bench.parts)
 
 
+FACTORS = ("<!-- factors -->", "<!-- /factors -->")
+"""What the page's section on factors stands between."""
+
+
+def written(runs: str | None, factors: str | None) -> str:
+    """The page with what was measured now, and what was measured before of the rest."""
+    old = PAGE.read_text("utf-8") if PAGE.exists() else ""
+    before, _, rest = old.partition(FACTORS[0])
+    kept = rest.partition(FACTORS[1])[0].strip("\n")
+    if factors is None:
+        factors = kept
+    text = (before if runs is None else runs).rstrip("\n") + "\n"
+    body = factors.strip("\n")
+    return f"{text}\n{FACTORS[0]}\n\n{body}\n\n{FACTORS[1]}\n" if body else text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the sample only")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of the sample")
+    parser.add_argument("--only", choices=("runs", "factors"), help="one half of the page")
+    parser.add_argument(
+        "--small", action="store_true", help="factors: to see that it works; writes no page"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="runs of the sample, of each side of a pair"
+    )
     parser.add_argument("--panel-repeats", type=int, default=1, help="full runs of the panel")
     parser.add_argument("--scratch", type=Path, help="folder for the runs (some 5 GB); kept")
     options = parser.parse_args()
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="wealthos-bench-"))
-    bench = Bench(scratch)
+    runs = factors = None
     try:
-        bench.imports(min(options.repeats, 3))
-        bench.sample(options.repeats)
-        if options.quick:
-            bench.remarks.append("The large panel was left out (`--quick`).")
-        else:
-            bench.panel(options.panel_repeats)
+        if options.only != "factors":
+            bench = Bench(scratch)
+            bench.imports(min(options.repeats, 3))
+            bench.sample(options.repeats)
+            if options.quick:
+                bench.remarks.append("The large panel was left out (`--quick`).")
+            else:
+                bench.panel(options.panel_repeats)
+            runs = "\n".join(page(bench)) + "\n"
+        if options.only == "factors" or not (options.only or options.quick):
+            from factors import section
+
+            factors = "\n".join(section(scratch, options.repeats, options.small))
     finally:
         if options.scratch is None:
             shutil.rmtree(scratch, ignore_errors=True)
-    text = "\n".join(page(bench)) + "\n"
-    PAGE.write_text(text, "utf-8")
+    text = written(runs, factors)
+    if not options.small:
+        PAGE.write_text(text, "utf-8")
     print("\n" + text)
 
 
