@@ -419,7 +419,8 @@ def pages() -> dict[Path, str]:
 def stale(wanted: dict[Path, str]) -> list[Path]:
     """Pages that are missing, differ, or are left over from a family that is gone."""
     old = [p for p, text in wanted.items() if not p.exists() or p.read_text("utf-8") != text]
-    return old + [p for p in sorted((DOCS / "factors").glob("*.md")) if p not in wanted]
+    made = [p for p in sorted((DOCS / "factors").glob("*.md")) if MADE in p.read_text("utf-8")]
+    return old + [p for p in made if p not in wanted]
 
 
 def main() -> int:
