@@ -7,7 +7,7 @@ PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run ui serve test lint types format bench soak check-peers docs lock clean
+.PHONY: help setup run ui serve test lint types format bench soak check-peers research docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ soak: $(READY) ## kill ingestion and cleaning 500 times at random instants; ARGS
 
 check-peers: $(READY) ## compare numbers with other libraries, in environments of their own (.peers); ARGS="--small"
 	@bash benchmarks/peers/check $(ARGS)
+
+research: $(READY) ## what the factors were worth on the large panel; writes docs/research/factors.md
+	@$(BIN)/python benchmarks/factor_ic.py $(ARGS)
 
 docs: $(READY) ## write the generated pages: tables, factors, command line
 	@$(BIN)/python docs/generate.py
