@@ -112,45 +112,51 @@ def _performance(sources: Mapping[str, Sequence[str]], families: Sequence[Family
     return performance
 
 
-def _summary(held: Mapping[str, Sequence[str]], others: Sequence[str]) -> Stage:
+def _summary(held: Mapping[str, Sequence[str]], timed: Sequence[str]) -> Stage:
     @stage(
         contract("factors.summary"),
         group="factors",
-        inputs=("factors.performance", *held, *others, "clean.prices", "clean.series"),
+        inputs=(
+            "factors.performance",
+            *held,
+            *timed,
+            "clean.prices",
+            "clean.series",
+            "clean.instruments",
+        ),
         definition=lambda s: (s.factors.costs_bp, s.factors.horizons),
-        rooms=("factors/evaluation.py", "factors/labels.py", "factors/timing.py"),
+        rooms=("factors/evaluation.py", "factors/timing.py"),
     )
     def summary(work: Work) -> Mapping[str, pl.DataFrame]:
         """Mean IC, how sure it is, what survives the number of factors tried, and costs; factors that
-        are no equity's through time."""
-        from wealthos_pipeline.factors import evaluation, timing
+        are the same for all names, and those of single markets, are judged through time."""
+        from wealthos_pipeline.factors import evaluation, multiple, timing
 
-        lake = work.session.lake
+        session, lake = work.session, work.session.lake
+        settings = work.settings.factors
         coverage = {
             name: share
             for table in held
             for name, share in evaluation.coverage(lake.scan(table)).items()
         }
-        of_names = evaluation.summary(
+        across = evaluation.summary(
             lake.read("factors.performance"),
-            work.session.library,
+            session.library,
             coverage,
-            costs_bp=work.settings.factors.costs_bp,
+            costs_bp=settings.costs_bp,
         )
-        through_time = timing.summary(
-            {table: lake.read(table) for table in others},
-            lake.read(
-                "clean.prices", columns=["instrument_id", "date", "slot", "tr_index", "flags"]
-            ),
+        columns = ["instrument_id", "date", "slot", "tr_index", "flags"]
+        through = timing.summary(
+            {t: lake.read(t) for t in timed},
+            work.prices(columns=columns, equity=False),
             lake.read("clean.series"),
-            work.session.library,
-            work.settings.factors.horizons,
-            work.session.calendar,
-            work.session.now,
+            session.library,
+            settings.horizons,
+            session.calendar,
+            session.now,
             instruments=lake.read("clean.instruments"),
         )
-        table = contract("factors.summary")
-        return {table.name: table.conform(pl.concat([of_names, through_time]))}
+        return {"factors.summary": multiple.judged(pl.concat([across, through]))}
 
     return summary
 

@@ -157,6 +157,9 @@ def test_the_report_does_not_depend_on_order_or_threads(scores, labels, calendar
     named = room.report(scores, labels, signs, 20, calendar, base=("lone", "unknown"))
     in_base = named["factors.clusters"].filter("in_base")["factor"].to_list()
     assert in_base == ["lone"]
+    empty = scores.with_columns(none=pl.lit(None, pl.Float32))
+    more = room.report(empty, labels, {**signs, "none": 1}, 20, calendar)
+    assert all(more[t].equals(one[t]) for t in one)
     assert room.report(scores.clear(), labels, signs, 20, calendar)["factors.clusters"].is_empty()
 
 

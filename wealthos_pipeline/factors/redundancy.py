@@ -145,10 +145,12 @@ def report(
     scores: rows of the dates to use (``months``), a column a factor; labels: ``forward_returns`` of
     ``horizon``, of those known. directions: of the factors to use, in the order of the result. base:
     what a factor is set beside; those that are not there are ignored; empty: the clusters'
-    representatives. Signs: correlations are of the scores as they are; ICs carry the direction.
+    representatives. Factors without a single score are left out. Signs: correlations are of the scores as they are; ICs carry the direction.
     """
     links, groups = contract("factors.correlation"), contract("factors.clusters")
-    names = sorted(n for n in directions if n in scores.columns)
+    names = sorted(
+        n for n in directions if n in scores.columns and scores[n].null_count() < scores.height
+    )
     if not names or scores.is_empty():
         return {links.name: links.empty(), groups.name: groups.empty()}
     table = ranked(scores, names, threads)

@@ -24,7 +24,6 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import contract
@@ -34,6 +33,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.factors.multiple import judged
+from wealthos_pipeline.stats.correlation import average_ranks
 from wealthos_pipeline.stats.mean_test import mean_test
 
 Vector = NDArray[np.float64]
@@ -228,16 +228,14 @@ class Pairs:
         ``group``. The mean over a group's pairs is its correlation."""
         first = int(self.slot.min())
         size = int(self.slot.max()) - first + 1
-        plain, ranked = np.zeros(len(self.x)), np.zeros(len(self.x))
-        count = np.zeros(len(self.x))
-        order = np.argsort(group, kind="stable")
-        cuts = np.flatnonzero(np.diff(group[order])) + 1
-        for part in np.split(order, cuts):
-            x, y = self.x[part], self.y[part]
-            if len(part) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
-                plain[part] = _standard(x) * _standard(y)
-                ranked[part] = _standard(rankdata(x)) * _standard(rankdata(y))
-                count[part] = 1.0
+        code = np.unique(group, return_inverse=True)[1]
+        ranks = [_ranks_within(v, code) for v in (self.x, self.y)]
+        ranked = _standard_within(ranks[0], code) * _standard_within(ranks[1], code)
+        # ranks of what is all alike are exactly alike: no correlation there, of values neither
+        known = np.isfinite(ranked)
+        plain = _standard_within(self.x, code) * _standard_within(self.y, code)
+        plain, ranked = np.where(known, plain, 0.0), np.where(known, ranked, 0.0)
+        count = known.astype(np.float64)
         number = np.bincount(self.slot - first, count, size)
         with np.errstate(all="ignore"):
             return tuple(
@@ -260,11 +258,34 @@ class Pairs:
         found = []
         for part in np.split(np.arange(len(self.x)), np.flatnonzero(np.diff(self.name)) + 1):
             follows = np.flatnonzero(np.diff(self.slot[part]) == 1)
-            rank = rankdata(self.x[part])
+            rank = average_ranks(self.x[part])
             a, b = rank[follows], rank[follows + 1]
             if len(follows) > 2 and np.ptp(a) > 0 and np.ptp(b) > 0:
                 found.append(float(np.mean(_standard(a) * _standard(b))))
         return math.fsum(found) / len(found) if found else math.nan
+
+
+def _ranks_within(v: Vector, code: NDArray[np.int64]) -> Vector:
+    """Ranks of the values of each code (0, 1, …), ties averaged, from 1."""
+    order = np.lexsort((v, code))
+    new = np.ones(len(v), bool)
+    new[1:] = (np.diff(v[order]) != 0) | (np.diff(code[order]) != 0)
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(v)) - 1
+    out = np.empty(len(v))
+    out[order] = ((first + last) / 2.0)[np.cumsum(new) - 1]
+    begin = np.cumsum(np.bincount(code)) - np.bincount(code)
+    ranks: Vector = out - begin[code] + 1.0
+    return ranks
+
+
+def _standard_within(v: Vector, code: NDArray[np.int64]) -> Vector:
+    """Values less their code's mean, over its deviation (ddof 0); not finite where that is 0."""
+    size = np.bincount(code)
+    apart = v - (np.bincount(code, v) / size)[code]
+    with np.errstate(all="ignore"):
+        out: Vector = apart / np.sqrt(np.bincount(code, apart * apart) / size)[code]
+    return out
 
 
 def _standard(v: Vector) -> Vector:

@@ -23,6 +23,18 @@ class FactorPerformance(Answer):
     mean_spread: float | None = Field(description="top minus bottom fifth a horizon, decimal")
     mean_turnover: float | None
     coverage: float | None = Field(description="share of bars with a value")
+    t_bootstrap: float | None = None
+    t: float | None = Field(None, description="the t nearest 0 of the three: the one that decides")
+    p_value: float | None = Field(None, description="of t, two-sided")
+    bh_rejected: bool | None = Field(
+        None, description="survives a false-discovery rate of 5 % over the library"
+    )
+    hlz_passed: bool | None = Field(None, description="|t| > 3.0")
+    icir: float | None = Field(None, description="mean over deviation of the rank IC by date")
+    monotonicity: float | None = None
+    spread_net: float | None = Field(None, description="mean_spread after costs, decimal")
+    rank_autocorrelation: float | None = None
+    half_life: float | None = Field(None, description="sessions")
 
 
 class FactorEntry(Answer):

@@ -23,7 +23,9 @@ from wealthos_pipeline.api.store import Reader
 
 router = APIRouter(prefix="/v1", tags=["factors"])
 
-NOT_FAMILIES = ("performance", "summary", "values", "values_recent")
+NOT_FAMILIES = (
+    "admissions", "clusters", "correlation", "performance", "summary", "values", "values_recent",
+)  # fmt: skip
 
 
 _SUMMED = refused(

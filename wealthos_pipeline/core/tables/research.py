@@ -57,7 +57,7 @@ FACTORS = (
         "Factor performance over the whole history that is known, one row a factor.",
         (
             _C("factor", "str", "factor"),
-            _C("universe", "str", "members or all"),
+            _C("universe", "str", "members, all, or time series: through time, not across names"),
             _C("horizon", "i32", "label horizon", "sessions"),
             _C("dates", "i32", "dates with an IC"),
             _C("mean_ic", "f64", "mean IC times direction", "", True),
