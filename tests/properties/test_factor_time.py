@@ -78,7 +78,7 @@ def market(library: Library, calendar: TradingCalendar) -> Market:
     made = cleaned(raw, calendar.known_at(END) + timedelta(days=9), calendar)
     assert made.instruments is not None
     names = made.instruments.filter(pl.col("asset_class") == "equity")["instrument_id"]
-    told = reports(library, names.unique().sort().to_list()[:26], BEGIN, END)
+    told = reports(library, names.unique().sort().to_list()[:9], BEGIN, END)
     mean = pl.mean_horizontal("open", "high", "low", "close")
     return replace(made, statements=told, prices=made.prices.with_columns(vwap=mean))
 
