@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,7 +14,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.factors import admission
 from wealthos_pipeline.factors.admission import Market, examine
-from wealthos_pipeline.factors.library import Family, Fault, Library
+from wealthos_pipeline.factors.library import Family, Fault, Library, load
 
 NOW, LATER = datetime(2020, 1, 2, tzinfo=UTC), datetime(2020, 1, 3, tzinfo=UTC)
 KEYS = ("date", "instrument_id")
@@ -216,3 +218,14 @@ def test_a_failure_on_the_day_takes_its_own_column_only(market) -> None:
     assert values.equals(alone)
     nothing, _ = admission.compute_admitted(family, market, {"bad": "x", "fine": "y"}, start)
     assert nothing.height == 0
+
+
+def test_the_examples_of_the_readme_are_admitted(tmp_path, market) -> None:
+    text = (Path(__file__).parents[2] / "data/inputs/factors/README.md").read_text("utf-8")
+    found = re.findall(r"```(yaml|python)\n(.*?)```", text, re.DOTALL)
+    for i, (kind, body) in enumerate(found):
+        (tmp_path / f"{i}.{'py' if kind == 'python' else kind}").write_text(body)
+    loaded = load((), tmp_path).factors
+    assert len(loaded) >= 3
+    for f in loaded.values():
+        assert examine(f, market).reason is None
