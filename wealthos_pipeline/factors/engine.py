@@ -25,8 +25,8 @@ from wealthos_pipeline.factors.plan import Plan, plan
 MARKET = "market"
 """Identity of factors that the equities have as a whole (``Factor.target``, no series read)."""
 
-BLOCK_CELLS = 65_536
-"""Cells of a block of instruments: half a megabyte an array."""
+BLOCK_CELLS = 40_960
+"""Cells of a block of instruments: a third of a megabyte an array."""
 
 
 def compute(
@@ -333,7 +333,7 @@ def _of_market(trees: Mapping[str, Node], market: _Market) -> pl.DataFrame:
 
 def _columns(p: Plan, panel: Panel, market: _Market, begin: int) -> dict[int, np.ndarray]:
     """Step → Float32 values of the rows from ``begin`` on."""
-    out = {i: np.full(len(panel.slot) - begin, np.nan, np.float32) for i in p.outputs.values()}
+    out = {i: np.empty(len(panel.slot) - begin, np.float32) for i in p.outputs.values()}
     need = market.first_row if market.first_row >= 0 else None
     Execution(p, panel, market, need).run(into_rows=out, begin=begin)
     return out
