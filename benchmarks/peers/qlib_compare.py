@@ -64,7 +64,7 @@ class Case:
 
     @property
     def prefix(self) -> str:
-        return {"alpha158": "a158_", "alpha360": "a360_"}[self.chosen]
+        return {"alpha158": "a158_", "alpha360": "a360_", "own": ""}[self.chosen]
 
     def ask(self, out: str, *options: str) -> dict[str, object]:
         """Run Qlib's side; what it says."""
@@ -92,6 +92,9 @@ class Case:
         """Qlib's name → our expression."""
         from wealthos_pipeline import factors
 
+        if self.chosen == "own":
+            return own()
+
         library = factors.load((self.chosen,), Path("/nonexistent"))
         return {
             n.removeprefix(self.prefix).upper(): str(f.expression)
@@ -103,8 +106,11 @@ class Case:
         """Our values of some instruments, columns named as Qlib names them."""
         from wealthos_pipeline import factors
         from wealthos_pipeline.data.processors.calendar import TradingCalendar
-        from wealthos_pipeline.factors.engine import compute_all
+        from wealthos_pipeline.factors.engine import compute_all, evaluate
 
+        if self.chosen == "own":
+            rows = panels.as_clean(self.panel.filter(pl.col("instrument_id").is_in(names)))
+            return evaluate(self.expressions, rows, calendar=TradingCalendar("XNYS"))
         library = factors.load((self.chosen,), Path("/nonexistent"))
         families = [f for f in library.families() if self.chosen in f.factors[0].sets]
         rows = self.panel.filter(pl.col("instrument_id").is_in(names))
@@ -122,8 +128,11 @@ class Case:
         """Compare; how many cells are left without a cause."""
         begun = time.monotonic()
         panels.write_qlib(self.panel, self.folder / "data")
+        if self.chosen == "own":
+            texts = self.expressions | {"mean_move_20": "Mean(Abs($close/Ref($close, 1)-1), 20)"}
+            (self.folder / "data" / "own.json").write_text(json.dumps(texts))
         said = self.ask("first")
-        if list(self.expressions.items()) != _pairs(said):
+        if self.chosen != "own" and list(self.expressions.items()) != _pairs(said):
             raise SystemExit(f"{self.chosen}: names or expressions are not Qlib's")
         spread = self._deviations("first")
         odd: dict[str, list[pl.DataFrame]] = {}
@@ -192,7 +201,7 @@ class Case:
                 cut = open_ & np.isnan(b) & self._near_constant(name, cells)
                 cause[cut] = "cut-off"
             open_ = cause == "unexplained"
-            if name[:4] in ("IMAX", "IMIN", "IMXD"):
+            if name == "days_between" or name[:4] in ("IMAX", "IMIN", "IMXD"):
                 gap = open_ & self._misplaced(name, cells)
                 if self._reference_agrees(name, cells, gap, spread[name]):
                     cause[gap] = "position"
@@ -208,7 +217,7 @@ class Case:
 
     def _in_double(self, odd: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         """Columns that differ, from Qlib's operators on Float64 fields."""
-        columns = [n for n in odd if n[:4] not in ("IMAX", "IMIN", "IMXD")]
+        columns = [n for n in odd if n[:4] not in ("IMAX", "IMIN", "IMXD", "days")]
         if not columns:
             return {}
         names = sorted({i for n in columns for i in odd[n]["instrument_id"].unique()})
@@ -242,7 +251,7 @@ class Case:
 
     def _first_gap(self, name: str, cells: pl.DataFrame) -> Floats:
         """Place in the window of the first session without a bar, 1 the oldest; NaN without one."""
-        n = int("".join(c for c in name if c.isdigit()))
+        n = _length(name)
         if n not in self._gaps:
             parts = []
             for instrument, rows in self._by_name.items():
@@ -262,9 +271,9 @@ class Case:
 
     def _misplaced(self, name: str, cells: pl.DataFrame) -> NDArray[np.bool_]:
         """Whether Qlib's number is what the place of the window's first gap gives."""
-        n = int("".join(c for c in name if c.isdigit()))
+        n = _length(name)
         place = self._first_gap(name, cells)
-        expected = 0.0 * place if name.startswith("IMXD") else place / n
+        expected = 0.0 * place if name.startswith(("IMXD", "days")) else place / n
         return np.abs(_floats(cells["peer"]) - expected) <= 1e-6
 
     def _near_constant(self, name: str, cells: pl.DataFrame) -> NDArray[np.bool_]:
@@ -304,16 +313,18 @@ class Case:
     # --- printing ---
 
     def _print(self, said: dict[str, object], seconds: float) -> None:
+        as_there = "" if self.chosen == "own" else ", texts and names as there"
         print(
             f"\n{self.title}: {self.chosen} against Qlib {said['qlib']} (numpy {said['numpy']}, "
-            f"pandas {said['pandas']}), {len(self.expressions)} expressions and names as in Qlib, "
+            f"pandas {said['pandas']}), {len(self.expressions)} expressions{as_there}, "
             f"{self.panel.height:,} bars; {seconds:.0f} s"
         )
         stems: dict[str, list[str]] = {}
         for name in self.expressions:
-            stems.setdefault(
-                name.rstrip("0123456789") if self.chosen == "alpha360" else _stem(name), []
-            ).append(name)
+            stem = {"alpha158": _stem(name), "own": name}.get(
+                self.chosen, name.rstrip("0123456789")
+            )
+            stems.setdefault(stem, []).append(name)
         print(
             f"{'columns':<12}{'cells':>14}{'differ':>10}{'share':>10}{'largest, × allowed':>20}  causes"
         )
@@ -338,9 +349,25 @@ class Case:
         )
 
 
+def own() -> dict[str, str]:
+    """The ten expressions of ``data/inputs/factors/_example_qlib.yaml``."""
+    import yaml
+
+    path = (
+        Path(__file__).resolve().parents[2] / "data" / "inputs" / "factors" / "_example_qlib.yaml"
+    )
+    entries = yaml.safe_load(path.read_text("utf-8"))["factors"]
+    return {n: e if isinstance(e, str) else e["expression"] for n, e in entries.items()}
+
+
 def _pairs(said: dict[str, object]) -> list[tuple[str, str]]:
     """Qlib's names and expressions, in its order."""
     return list(zip(said["names"], said["expressions"], strict=True))  # type: ignore[call-overload]
+
+
+def _length(name: str) -> int:
+    """The window in a column's name."""
+    return 60 if name == "days_between" else int("".join(c for c in name if c.isdigit()))
 
 
 def _stem(name: str) -> str:
@@ -379,6 +406,7 @@ def main() -> int:
     options = parser.parse_args()
     few = options.small
     plan = [
+        ("gaps", "own", 60, 800),
         ("gaps", "alpha158", *((60, 800) if few else (500, 2500))),
         ("gaps", "alpha360", 60, 800),
     ]

@@ -18,8 +18,11 @@ PART = 100
 """Instruments that are held in memory at once."""
 
 
-def expressions(chosen: str) -> tuple[list[str], list[str]]:
-    """``(expressions, names)`` as Qlib's handlers ask for them."""
+def expressions(chosen: str, data: Path) -> tuple[list[str], list[str]]:
+    """``(expressions, names)`` as Qlib's handlers ask for them; ``own``: those in ``DATA/own.json``."""
+    if chosen == "own":
+        own = json.loads((data / "own.json").read_text())
+        return list(own.values()), list(own)
     from qlib.contrib.data.loader import Alpha158DL, Alpha360DL
 
     if chosen == "alpha360":
@@ -49,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("chosen", choices=("alpha158", "alpha360"))
+    parser.add_argument("chosen", choices=("alpha158", "alpha360", "own"))
     parser.add_argument("--kernels", type=int, default=2)
     parser.add_argument("--columns", nargs="*")
     parser.add_argument("--names", nargs="*")
@@ -70,7 +73,7 @@ def main() -> None:
     )  # fmt: skip
     if options.double:
         in_double()
-    fields, names = expressions(options.chosen)
+    fields, names = expressions(options.chosen, options.data)
     said = {
         "names": names, "expressions": fields, "qlib": qlib.__version__,
         "numpy": numpy.__version__, "pandas": pandas.__version__,

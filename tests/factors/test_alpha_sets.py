@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import qlib_reference
 
 from wealthos_pipeline import factors
+from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.factors.engine import compute_all
 from wealthos_pipeline.factors.equity import alpha158, alpha360
 from wealthos_pipeline.factors.expression import fields, parse
@@ -162,3 +165,14 @@ def test_another_unit_changes_nothing_that_matters_where_the_constant_is_small(
         largest = float(a.abs().max())  # type: ignore[arg-type]
         close = float((a - b).abs().max()) <= 2e-6 * max(largest, 1e-3)  # type: ignore[arg-type]
         assert close or f.name.startswith("a158_corr"), f.name
+
+
+def test_the_examples_for_ones_own_factors_can_be_used(tmp_path, panel, calendar) -> None:
+    home = Path(__file__).resolve().parents[2] / "data" / "inputs" / "factors"
+    for path in home.glob("_example*.yaml"):
+        (tmp_path / path.name.removeprefix("_")).write_text(path.read_text("utf-8"))
+    own = factors.load((), tmp_path)
+    brought = own.family(AssetClass.EQUITY, "from_qlib")
+    assert len(brought.factors) == 10
+    out = compute_all([brought], panel, None, calendar=calendar)[brought.table]
+    assert all(out[c].drop_nulls().len() > NAMES * SESSIONS / 3 for c in out.columns[2:])
