@@ -180,6 +180,7 @@ def checks(work: Work) -> Mapping[str, pl.DataFrame]:
         "factors.admissions",
         "models.registry",
         "clean.series",
+        "clean.fundamentals",
         "clean.gaps",
     ),
     owner="team:data",
@@ -197,6 +198,7 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
     available = [name for name, filled in prices.items() if filled]
     pairs = session.lake.scan("clean.series", columns=["series", "tenor"]).unique().collect()
     series = pairs.select("series", "tenor").sort("series", "tenor").rows()
+    reported = session.lake.scan("clean.fundamentals", columns=["metric"]).unique().collect()
     families = [family.contract for family in session.library.families()]
     fixed = list(declared().values())
     histories = [history_contract(c) for c in fixed if c.restatable]
@@ -205,7 +207,7 @@ def catalog(work: Work) -> Mapping[str, pl.DataFrame]:
         "meta.catalog": room.build(
             contracts,
             factors=tuple(session.library.factors.values()),
-            missing=session.library.missing_reasons(available, series)
+            missing=session.library.missing_reasons(available, series, reported["metric"].to_list())
             | refused
             | session.failed_factors,
             info=snapshots.declared(session.source.info(), session.lake.read),
