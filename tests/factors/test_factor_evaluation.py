@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.stats.multitest import multipletests
 
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.factor import Factor
@@ -21,7 +22,14 @@ from wealthos_pipeline.factors import (
     scores_contract,
     summary,
 )
-from wealthos_pipeline.factors.library import Library
+from wealthos_pipeline.factors.library import Library, load
+from wealthos_pipeline.factors.transforms import (
+    SCORES,
+    score_tables,
+    scores_contracts,
+    side_by_side,
+)
+from wealthos_pipeline.stats.mean_test import mean_test
 from wealthos_pipeline.utils.config import FactorSettings
 
 END = datetime(2019, 8, 2, tzinfo=UTC)
@@ -141,6 +149,30 @@ def test_the_contract_fits(scored) -> None:
     assert table.conform(scored).equals(scored)
 
 
+def test_large_sets_have_tables_of_scores_of_their_own() -> None:
+    library = load(("core", "alpha158", "alpha360"))
+    tables = score_tables(library)
+    assert next(iter(tables)) == SCORES
+    assert not any(n in tables[SCORES] for n in ("KMID", "ROC5", "CLOSE1"))
+    everything = [n for names in tables.values() for n in names]
+    assert sorted(everything) == sorted(library.names(AssetClass.EQUITY))
+    assert f"{SCORES}_alpha158_bars" in tables
+    for table in scores_contracts(library):
+        assert tuple(c.name for c in table.columns[2:]) == tables[table.name]
+        assert len(table.columns) <= 62 or table.name == SCORES
+    assert list(score_tables(load(("core",)))) == [SCORES]
+
+
+def test_tables_of_scores_side_by_side(scored: pl.DataFrame) -> None:
+    a, b = scored.select("date", "instrument_id", "a"), scored.drop("a")
+    assert side_by_side([a, b]).equals(scored)
+    assert side_by_side([a, b.reverse()]).equals(scored)
+    late = b.filter(pl.col("date") > date(2019, 3, 1))
+    found = side_by_side([a, late])
+    assert found["a"].equals(scored["a"])
+    assert found.filter(pl.col("date") <= date(2019, 3, 1))["b"].is_null().all()
+
+
 @pytest.fixture(scope="module")
 def performed(scored, values, synthetic_prices, universe, calendar) -> pl.DataFrame:
     return performance(
@@ -197,6 +229,45 @@ def test_turnover_counts_new_names_of_the_top_bucket(performed, values) -> None:
         if before:
             assert math.isclose(row["turnover"], len(names - before) / len(names))
         before = names
+
+
+@pytest.mark.parametrize("horizon", [5, 20])
+def test_renewal_and_rank_autocorrelation_are_those_of_a_loop(horizon, performed, values) -> None:
+    rows = performed.filter(
+        (pl.col("factor") == "ties")
+        & (pl.col("universe") == "all")
+        & (pl.col("horizon") == horizon)
+    )
+    days = values["date"].unique().sort().to_list()
+    for row in rows.filter(pl.col("renewal").is_not_null())[::11].iter_rows(named=True):
+        at = days.index(row["date"])
+        now, day_before, then = (
+            dict(
+                values.filter((pl.col("date") == days[k]) & pl.col("ties").is_not_null())
+                .select("instrument_id", "ties")
+                .iter_rows()
+            )
+            for k in (at, at - 1, at - horizon)
+        )
+        sides = []
+        for q in (0, 4):
+            a, b = (
+                {
+                    n
+                    for n, k in zip(x, buckets(np.array(list(x.values())), 5), strict=True)
+                    if k == q
+                }
+                for x in (now, then)
+            )
+            sides.append(len(a - b) / len(a))
+        assert math.isclose(row["renewal"], np.mean(sides), abs_tol=1e-12)
+        ranks = [
+            dict(zip(x, scipy_stats.rankdata(list(x.values())), strict=True))
+            for x in (now, day_before)
+        ]
+        both = sorted(set(now) & set(day_before))
+        expected = np.corrcoef([ranks[0][n] for n in both], [ranks[1][n] for n in both])[0, 1]
+        assert math.isclose(row["rank_autocorrelation"], expected, abs_tol=1e-12)
 
 
 def test_performance_of_some_dates_is_the_same_bits(
@@ -259,6 +330,24 @@ def test_summary_is_signed_by_direction_and_says_what_can_be_seen(performed, val
     assert math.isclose(row["t_newey_west"], -ics.mean() / se)
     assert row["detectable_ic"] >= 2.8 * se - 1e-12
     assert row["dates"] == len(ics)
+    test = mean_test(-ics, 5)
+    assert (row["t"], row["p_value"]) == (test.t, test.p_value)
+    assert math.isclose(row["icir"], -ics.mean() / ics.std(ddof=1))
+    rows = performed.filter(
+        (pl.col("factor") == "b") & (pl.col("universe") == "all") & (pl.col("horizon") == 5)
+    )
+    paid = 4 * 25e-4 * rows["renewal"].mean()
+    dear = summary(performed, LIBRARY, {}, costs_bp=25.0).filter(
+        (pl.col("factor") == "b") & (pl.col("universe") == "all") & (pl.col("horizon") == 5)
+    )
+    assert math.isclose(dear["spread_net"][0], rows["spread"].mean() - paid)
+    means = [-rows[f"q{q}"].mean() for q in range(1, 6)]
+    assert math.isclose(row["monotonicity"], scipy_stats.spearmanr(range(5), means).statistic)
+    rho = rows["rank_autocorrelation"].mean()
+    assert (row["half_life"] is None) == (rho <= 0)
+    together = out.filter((pl.col("universe") == "all") & (pl.col("horizon") == 5))
+    verdict = multipletests(together["p_value"].to_numpy(), 0.05, "fdr_bh")[0].tolist()
+    assert together["bh_rejected"].to_list() == verdict
     cover = out.filter(pl.col("factor") == "a")["coverage"]
     assert (cover - 0.9).abs().max() < 0.03
     assert summary(performed.clear(), LIBRARY, {}).is_empty()

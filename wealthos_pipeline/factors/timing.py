@@ -30,7 +30,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.factors.labels import forward_returns
+from wealthos_pipeline.factors.labels import forward_returns, slots
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.factors.multiple import judged
 from wealthos_pipeline.stats.correlation import average_ranks
@@ -199,9 +199,7 @@ def _judge(
     if both.is_empty():
         return
     x, y = both["x"].to_numpy(), both["label"].to_numpy()
-    slot = both["date"].replace_strict(
-        dict(calendar.frame().select("date", "slot").iter_rows()), return_dtype=pl.Int64
-    ).to_numpy()  # fmt: skip
+    slot = slots(both.select("date"), calendar)
     name = both["instrument_id"].rle_id().to_numpy().astype(np.int64)
     through = Pairs(x, y, slot, name)
     if len(np.unique(slot)) >= MIN_DATES and np.ptp(x) > 0:
