@@ -125,6 +125,7 @@ def show(
 
 
 group.command()(factors_study.evaluate)
+group.command()(factors_study.tearsheet)
 group.command()(factors_define.explain)
 group.command()(factors_define.new)
 group.command()(factors_define.check)
