@@ -50,7 +50,9 @@ class Panel:
         if name not in self._columns:
             if name in self.frame.columns:
                 values = self.frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-                values = np.where(np.isfinite(values), values, np.nan)
+                finite = np.isfinite(values)
+                if not finite.all():
+                    values = np.where(finite, values, np.nan)
             else:
                 values = np.full(self.frame.height, np.nan)
             self._columns[name] = values
@@ -144,13 +146,16 @@ def _session(calendar: TradingCalendar, listed: Mapping[str, date] | None, name:
 def with_slots(frame: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
     """``frame`` with the absolute session number of ``date``; FactorError where it is no session."""
     days = calendar.frame().select("date", "slot")
-    out = frame.join(days, on="date", how="left", maintain_order="left")
-    if out["slot"].null_count():
-        odd = out.filter(pl.col("slot").is_null())["date"].unique().sort().head(3).to_list()
+    sessions = days["date"].to_numpy().astype("datetime64[D]")
+    dates = frame["date"].to_numpy().astype("datetime64[D]")
+    at = np.minimum(np.searchsorted(sessions, dates), len(sessions) - 1)
+    known = sessions[at] == dates
+    if not known.all():
+        odd = frame["date"].filter(pl.Series(~known)).unique().sort().head(3).to_list()
         raise FactorError(
             f"not sessions of {calendar.exchange}: {', '.join(map(str, odd))}; clean the prices first"
         )
-    return out
+    return frame.with_columns(days["slot"].gather(at).alias("slot"))
 
 
 def known_by_slot(
