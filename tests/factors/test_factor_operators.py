@@ -283,3 +283,22 @@ def test_any_window_over_any_short_history(data, calendar) -> None:
     market = market_of(given_bars, calendar)
     for name, text in texts.items():
         compare(found, name, text, market, calendar)
+
+
+def test_ten_thousand_names_with_one_bar_each(calendar) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"N{i:05}" for i in range(10_000)]
+    one = pl.DataFrame({"instrument_id": names, "date": FIRST, "close": rng.normal(size=len(names)),
+                        "open": rng.normal(size=len(names)), "dollar_volume": 1.0, "tr_index": 1.0})  # fmt: skip
+    told = one.select(
+        "instrument_id", symbol="instrument_id", valid_from="date", asset_class=pl.lit("equity"),
+        sector=pl.lit("x"), exchange=pl.lit("XNYS"), currency=pl.lit("USD"),
+    )  # fmt: skip
+    texts = {k: v for k, v in EXPRESSIONS.items() if not {"Mask"} & {n.op for n in walk(parse(v))}}
+    out = run(texts, one, calendar, told)
+    x = one["close"].to_numpy()
+    assert np.allclose(out["grouped_rank"], (np.argsort(np.argsort(x)) + 1) / len(x))
+    assert np.allclose(out["Mean_0"], x)
+    assert np.allclose(out["demeaned"], x - x.mean(), atol=1e-6)
+    for name in ("Std", "Slope_0", "Corr", "Ref", "least"):
+        assert out[name].null_count() == len(names), name
