@@ -46,6 +46,13 @@ class FactorEntry(Answer):
     reason_missing: str | None = None
     table: str | None = Field(None, description="where its values are; null if it has none")
     performance: tuple[FactorPerformance, ...] = ()
+    cluster: int | None = Field(None, description="factors of one number say much the same")
+    nearest: str | None = Field(None, description="the factor most like it")
+    nearest_correlation: float | None = None
+    marginal_ic: float | None = Field(
+        None, description="rank IC of what the base set does not explain"
+    )
+    t_marginal: float | None = None
 
 
 class FactorPage(Page):

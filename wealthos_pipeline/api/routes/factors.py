@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
@@ -50,6 +50,11 @@ def factors(published: Published, limit: Limit = 1000, cursor: Cursor = None) ->
     if "factors.summary" in published.tables():
         for row in published.rows("FROM factors.summary ORDER BY factor, universe, horizon"):
             performance[row.pop("factor")].append(FactorPerformance(**row))
+    alike: dict[str, dict[str, Any]] = {}
+    if "factors.clusters" in published.tables():
+        columns = "cluster, nearest, nearest_correlation, marginal_ic, t_marginal"
+        for row in published.rows(f"SELECT factor, {columns} FROM factors.clusters"):
+            alike[row.pop("factor")] = row
     return FactorPage(
         run_id=published.run.run_id,
         next_cursor=following,
@@ -58,6 +63,7 @@ def factors(published: Published, limit: Limit = 1000, cursor: Cursor = None) ->
                 **row,
                 table=where.get(row["name"]),
                 performance=tuple(performance[row["name"]]),
+                **alike.get(row["name"], {}),
             )
             for row in rows
         ),
