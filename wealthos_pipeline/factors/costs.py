@@ -1,7 +1,7 @@
 """What a step costs: nanoseconds a cell on one core, from kernels measured one by one.
 
 Measured on 60 names × 2,500 sessions in blocks of half a megabyte an array, the best of five, one thread
-of a 2.x GHz server core, without what the step reads. They are there to compare: seconds do not travel
+of a virtual core, without what the step reads. They are there to compare: seconds do not travel
 between machines, ratios do.
 """
 

@@ -176,6 +176,6 @@ def _line(row: Row) -> str:
     notes = notes if row.lookback != 0 else []
     notes += [f"shared by {row.shared}"] if row.shared > 1 else []
     notes += ["all names of the date"] if row.all_names else []
-    notes += [f"{row.cost:.2g} ns"]
+    notes += [f"{row.cost:.3g} ns"]
     notes += [f"→ {', '.join(row.outputs)}"] if row.outputs else []
     return f"#{row.step} {row.words}  {'; '.join(notes)}"
