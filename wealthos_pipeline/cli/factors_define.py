@@ -78,7 +78,7 @@ def explain(
         [
             [
                 f"#{r.step}", r.words, "all" if r.lookback is None else str(r.lookback or ""),
-                f"{r.shared}×" if r.shared > 1 else "", f"{r.cost:.2g}" if r.cost else "",
+                f"{r.shared}×" if r.shared > 1 else "", f"{r.cost:.3g}" if r.cost else "",
                 "; ".join([*(["all names of the date"] if r.all_names else []),
                            *([f"= {', '.join(r.outputs)}"] if r.outputs else [])]),
             ]
