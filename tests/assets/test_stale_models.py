@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
+import small_root
 from pipeline import Driver, settings
 from properties import raw_known, same_rows
 from synthetic import RawMarket
 
+from assets._shared.resources import Session
+from wealthos_pipeline import factors
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.data.storage.run import Run
 
 DAY, NEXT = date(2019, 2, 11), date(2019, 2, 12)
 RESTATED = date(2018, 9, 27)
@@ -84,3 +89,21 @@ def test_changed_dates_are_predicted_again_by_the_same_fits(state) -> None:
         contract("models.predictions").key,
         "predictions by fits of before",
     )
+
+
+def test_other_code_or_settings_are_no_restatement(
+    tmp_path: Path, calendar: TradingCalendar
+) -> None:
+    """What was made by another definition is made again, fits included."""
+    root = small_root.build(tmp_path, calendar)
+    at = calendar.known_at(root.days[-1]) + timedelta(hours=5)
+    with Run.open(root.lake, root.settings, now=at) as run:
+        session = Session(root.settings, run, root.lake, calendar, factors.load((), tmp_path), at)
+        for definition, keeps in (("v1", True), ("v2", False)):
+            run.done(run.plan("scores", inputs=("clean.prices",), definition=definition))
+            assert session.keeps_fits is keeps
+            assert run.redefined is not keeps
+        run.done(run.plan("scores", inputs=("clean.prices",), definition="v1"))
+        assert session.keeps_fits
+        assert not replace(session, full=True).keeps_fits
+        assert not replace(session, from_date=DAY).keeps_fits
