@@ -40,7 +40,11 @@ def list_(
         )
         defined = {n: f for n, f in defined.items() if f.family == wanted}
     summary, reasons = _results(settings)
-    rows = [_row(f, _best(summary, f.name), reasons.get(f.name)) for f in defined.values()]
+    alike = _clusters(settings)
+    rows = [
+        _row(f, _best(summary, f.name), reasons.get(f.name), alike.get(f.name, {}))
+        for f in defined.values()
+    ]
     if as_json:
         emit(rows)
         return
@@ -53,7 +57,7 @@ def list_(
         note("nothing is known of their performance yet: wealthos run")
         return
     table(
-        ["factor", "family", "title", "rank IC", "t", "coverage"],
+        ["factor", "family", "title", "rank IC", "t", "", "cluster", "coverage"],
         [
             [
                 r["name"],
@@ -61,17 +65,21 @@ def list_(
                 r["reason_missing"] or r["title"],
                 cell(r["mean_rank_ic"], "+.4f"),
                 cell(r["t"], "+.1f"),
+                _marks(r),
+                cell(r["cluster"]),
                 cell(r["coverage"], ".0%"),
             ]
             for r in rows
         ],
-        right=("rank IC", "t", "coverage"),
+        right=("rank IC", "t", "cluster", "coverage"),
         dim=[i for i, r in enumerate(rows) if not r["horizon"]],
     )
     horizon = max(r["horizon"] for r in judged)
     least = [r["detectable_ic"] for r in judged if r["detectable_ic"] is not None]
     note(
-        f"mean rank IC at {horizon} sessions, times the factor's direction; t by Newey–West"
+        f"mean rank IC at {horizon} sessions, times the factor's direction; t: the most careful of three; "
+        "B: still there at a false-discovery rate of 5 % over the library, H: |t| above 3.0; factors of one "
+        "cluster say much the same"
         + (f"; these data cannot show an IC below {min(least):.3f}" if least else "")
     )
 
@@ -92,7 +100,13 @@ def show(
     defined = _library(settings)
     factor = defined[find("factor", name, defined, "wealthos factors list")]
     summary, reasons = _results(settings)
-    body = _definition(factor) | {"reason_missing": reasons.get(factor.name)}
+    alike = _clusters(settings).get(factor.name, {})
+    body = _definition(factor) | {
+        "reason_missing": reasons.get(factor.name),
+        "most_alike": f"{alike['nearest']} ({alike['nearest_correlation']:+.2f}), cluster {alike['cluster']}"
+        if alike.get("nearest")
+        else None,
+    }
     rows = None if summary is None else summary.filter(pl.col("factor") == factor.name)
     last = _last_values(settings, factor) if summary is not None else None
     if as_json:
@@ -107,18 +121,23 @@ def show(
             "horizon",
             "dates",
             pl.col("mean_rank_ic").alias("rank IC"),
-            pl.col("t_newey_west").alias("t"),
-            pl.col("t_non_overlapping").alias("t apart"),
+            pl.coalesce("t", "t_newey_west").alias("t"),
+            pl.col("t_newey_west").alias("NW"),
+            pl.col("t_non_overlapping").alias("apart"),
+            pl.col("bh_rejected").alias("BH"),
+            pl.col("hlz_passed").alias("HLZ"),
             pl.col("detectable_ic").alias("detectable"),
             pl.col("mean_spread").alias("spread"),
             pl.col("mean_turnover").alias("turnover"),
             "coverage",
         )
         formats = {"rank IC": "+.4f", "detectable": ".4f", "spread": "+.2%", "t": "+.1f"}
-        formats |= {"t apart": "+.1f", "turnover": ".0%", "coverage": ".0%"}
+        formats |= {"NW": "+.1f", "apart": "+.1f", "turnover": ".0%", "coverage": ".0%"}
         frame(said, title="Performance", formats=formats)
         note(
-            "t by Newey–West, t apart over dates that do not overlap; spread: top less bottom fifth"
+            "t: the most careful of NW (Newey–West), apart (dates that do not overlap) and the bootstrap; "
+            "BH: still there at a false-discovery rate of 5 % over the library; HLZ: |t| above 3.0; "
+            "spread: top less bottom fifth"
         )
     if last is not None and last.height:
         frame(last, title=f"Highest and lowest on {last['date'][0]}")
@@ -170,7 +189,25 @@ def _best(summary: pl.DataFrame | None, name: str) -> dict[str, Any]:
     return rows.row(0, named=True) if rows.height else {}
 
 
-def _row(factor: Factor, result: dict[str, Any], reason: str | None) -> dict[str, Any]:
+def _clusters(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Factor → its row of ``factors.clusters``; empty where no run has one."""
+    from wealthos_pipeline.cli.published import open_last
+    from wealthos_pipeline.core.errors import NoManifestError
+
+    try:
+        rows = open_last(settings).read("factors.clusters")
+    except NoManifestError:
+        return {}
+    return {r["factor"]: r for r in rows.iter_rows(named=True)}
+
+
+def _marks(row: dict[str, Any]) -> str:
+    return ("B" if row["bh_rejected"] else "") + ("H" if row["hlz_passed"] else "")
+
+
+def _row(
+    factor: Factor, result: dict[str, Any], reason: str | None, alike: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "name": factor.name,
         "asset_class": factor.asset_class.value,
@@ -180,7 +217,13 @@ def _row(factor: Factor, result: dict[str, Any], reason: str | None) -> dict[str
         "direction": factor.direction,
         "horizon": result.get("horizon"),
         "mean_rank_ic": result.get("mean_rank_ic"),
-        "t": result.get("t_newey_west"),
+        "t": result["t_newey_west"] if result.get("t") is None and result else result.get("t"),
+        "bh_rejected": result.get("bh_rejected"),
+        "hlz_passed": result.get("hlz_passed"),
+        "target": factor.target,
+        "sets": list(factor.sets),
+        "cluster": alike.get("cluster"),
+        "nearest": alike.get("nearest"),
         "detectable_ic": result.get("detectable_ic"),
         "coverage": result.get("coverage"),
         "reason_missing": reason,
@@ -198,6 +241,11 @@ def _definition(factor: Factor) -> dict[str, Any]:
         "lookback": f"{lookback(factor)} sessions",
         "reference": factor.reference,
         "sets": ", ".join(factor.sets),
+        "target": {
+            "bond": "judged over time, by the 10-year bond",
+            "market": "judged over time, by the market",
+        }.get(factor.target),
+        "missing_means": factor.nan_means,
         "definition": factor.definition_hash,
     }
 

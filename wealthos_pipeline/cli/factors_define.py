@@ -122,7 +122,7 @@ def new(
         raise ConfigError(f"--direction is 1 or -1, found {direction}")
     if python == (expression is not None):
         raise ConfigError(
-            f'give either an expression, `wealthos factors new {name} "Mean($ret, 20)"`, or --python'
+            f"give either an expression, `wealthos factors new {name} 'Mean($ret, 20)'`, or --python"
         )
     entry = own_files.Entry(
         name,
