@@ -282,11 +282,6 @@ def months(k: Market, t: int, i: int) -> float:
     )
 
 
-def aroon(k: Market, t: int, i: int) -> float:
-    up = place_of_max(last(k.h[:, i], t, 25), 24)
-    return 4 * (up - place_of_max(-last(k.l[:, i], t, 25), 24))
-
-
 def fitted(k: Market, t: int) -> np.ndarray:
     x = 0.0609 * MONTHS
     design = np.column_stack([np.ones(8), (1 - np.exp(-x)) / x, (1 - np.exp(-x)) / x - np.exp(-x)])
@@ -370,7 +365,6 @@ OF_NAMES: dict[str, Callable[[Market, int, int], float]] = {
     / (kept(last(k.h[:, i], t, 14), 10).max() - kept(last(k.l[:, i], t, 14), 10).min()),
     "cci_20": cci,
     "atr_14": true_range,
-    "aroon_25": aroon,
     "obv_trend_63": obv,
     "same_month_1y": lambda k, t, i: back(k.c[:, i], t, 231) / back(k.c[:, i], t, 252) - 1,
     "same_month_3y": lambda k, t, i: np.mean([back(k.c[:, i], t, n - 21) / back(k.c[:, i], t, n) for n in (252, 504, 756)]) - 1,

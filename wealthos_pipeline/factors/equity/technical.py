@@ -111,17 +111,6 @@ FACTORS = (
         sets=("extended",),
     ),
     Factor(
-        name="aroon_25",
-        expression="4 * (IdxMax($high, 25, min_periods=24) - IdxMin($low, 25, min_periods=24))",
-        asset_class=AssetClass.EQUITY,
-        family="technical",
-        direction=+1,
-        title="Aroon oscillator over 25 sessions: recency of the high less that of the low [−96 to 96]",
-        reference="Chande (1995)",
-        nan_means="no highs and lows, or fewer than 24",
-        sets=("extended",),
-    ),
-    Factor(
         name="obv_trend_63",
         expression=(
             "Sum(Sign($ret) * $volume, 63, min_periods=42)"
