@@ -14,7 +14,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.factors.multiple import judged
-from wealthos_pipeline.factors.study_frames import icir, monotonicity
+from wealthos_pipeline.factors.study_frames import icir, mean, monotonicity
 from wealthos_pipeline.factors.transforms import KEY, column32, date_offsets, in_threads, slots_of
 from wealthos_pipeline.stats.mean_test import mean_test
 
@@ -186,22 +186,34 @@ def summary(
     their standard errors. coverage: factor → share of bars with a value. costs_bp: one-way, of what is
     traded; ``spread_net`` pays it for two legs, each sold and bought where it is renewed.
     """
+    table = contract("factors.summary")
+    if performance.is_empty():
+        return table.empty()
     rows = []
-    ordered = performance.sort("factor", "universe", "horizon", "date")
-    for key, part in ordered.group_by("factor", "universe", "horizon", maintain_order=True):
-        factor, universe, horizon = str(key[0]), str(key[1]), int(key[2])  # type: ignore[call-overload]
+    key = ["factor", "universe", "horizon"]
+    ordered = performance.sort(*key, "date").rechunk()
+    group = ordered.select(pl.struct(key).rle_id())[key[0]].to_numpy()
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    whole = {
+        c: ordered[c].fill_null(math.nan).to_numpy()
+        for c in ("ic", "rank_ic", *(f"q{q}" for q in range(1, 6)), "spread", "turnover", "renewal",
+                  "rank_autocorrelation")
+    }  # fmt: skip
+    for begin, end in zip(begins, [*begins[1:], ordered.height], strict=True):
+        part = {c: v[begin:end] for c, v in whole.items()}
+        factor, universe, horizon = ordered.select(key).row(int(begin))
         sign = library.factors[factor].direction if factor in library.factors else 1
-        rank_ic = part["rank_ic"].fill_null(math.nan).to_numpy() * sign
+        rank_ic = part["rank_ic"] * sign
         test = mean_test(rank_ic, horizon)
-        buckets = [m for q in range(1, 6) if math.isfinite(m := _mean(part[f"q{q}"]) * sign)]
-        spread, persistence = _mean(part["spread"]), _mean(part["rank_autocorrelation"])
+        buckets = [m for q in range(1, 6) if math.isfinite(m := mean(part[f"q{q}"]) * sign)]
+        spread, persistence = mean(part["spread"]), mean(part["rank_autocorrelation"])
         rows.append(
             {
                 "factor": factor,
                 "universe": universe,
                 "horizon": horizon,
                 "dates": test.observations,
-                "mean_ic": _mean(part["ic"]) * sign,
+                "mean_ic": mean(part["ic"]) * sign,
                 "mean_rank_ic": test.mean,
                 "t_newey_west": test.t_newey_west,
                 "t_bootstrap": test.t_bootstrap,
@@ -211,17 +223,14 @@ def summary(
                 "detectable_ic": test.detectable,
                 "icir": icir(rank_ic[np.isfinite(rank_ic)]),
                 "mean_spread": spread,
-                "spread_net": spread - 4.0 * costs_bp / 1e4 * _mean(part["renewal"]),
+                "spread_net": spread - 4.0 * costs_bp / 1e4 * mean(part["renewal"]),
                 "monotonicity": monotonicity(np.array(buckets))[0],
-                "mean_turnover": _mean(part["turnover"]),
+                "mean_turnover": mean(part["turnover"]),
                 "rank_autocorrelation": persistence,
                 "half_life": half_life(persistence),
                 "coverage": coverage.get(factor, math.nan),
             }
         )
-    table = contract("factors.summary")
-    if not rows:
-        return table.empty()
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return table.conform(judged(frame.with_columns(pl.col(pl.Float64).fill_nan(None))))
 
@@ -231,8 +240,3 @@ def half_life(autocorrelation: float) -> float:
     if not 0.0 < autocorrelation < 1.0:
         return math.nan
     return math.log(0.5) / math.log(autocorrelation)
-
-
-def _mean(values: pl.Series) -> float:
-    kept = values.drop_nulls().to_list()
-    return math.fsum(kept) / len(kept) if kept else math.nan
