@@ -41,7 +41,7 @@ format: $(READY) ## put the code into its format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY) ## measure speed and memory; writes docs/benchmarks.md
+bench: $(READY) ## measure speed and memory; writes docs/benchmarks.md; ARGS="--only factors" for the factor engine
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 soak: $(READY) ## kill ingestion and cleaning 500 times at random instants; ARGS="--kills 50" for fewer
