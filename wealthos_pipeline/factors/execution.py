@@ -127,10 +127,11 @@ class Execution:
                 self.around.known((str(node.params[0]), str(node.params[1])))
             elif node.op == "Field" and node.params[0] == "market_ret":
                 self.around.market_return()
-            elif node.op == "Field":
-                self.panel.values(str(node.params[0]))
             elif node.op in ("Label", "Statement"):
                 self.around.leaf(self.panel, node)
+        nodes = [self.plan.steps[i].node for i in todo]
+        names = {str(n.params[0]) for n in nodes if n.op == "Field"}
+        self.panel.prepare(sorted(names - {"market_ret"}))
 
 
 class _Block:

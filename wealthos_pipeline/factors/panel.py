@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -82,6 +82,11 @@ class Panel:
                     self._columns["$volume"] = np.where(np.isfinite(scaled), scaled, np.nan)
                 return self._columns["$volume"]
         return self.column(name.removeprefix("raw_"))
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Make these fields ready, and forget the columns that only they were made from."""
+        kept = {id(self.values(n)) for n in names}
+        self._columns = {k: v for k, v in self._columns.items() if id(v) in kept}
 
     def blocks(self, cells: int) -> list[tuple[int, int]]:
         """Ranges of instruments of at most ``cells`` cells each (one instrument at least)."""
