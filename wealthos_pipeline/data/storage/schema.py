@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping
 
 from deltalake import Field, Schema
@@ -60,6 +62,13 @@ def removed(contract: TableContract, types: Mapping[str, str]) -> list[str]:
     return [n for n in types if n not in known]
 
 
+LONGEST = 4_000
+"""Characters of a description that Delta's writer lets a table be given."""
+
+PACKED = "zlib+base85:"
+"""Begins a description that would have been longer."""
+
+
 def describe(contract: TableContract) -> str:
     """The contract as the text that is kept in the table's description."""
     body = {
@@ -73,12 +82,25 @@ def describe(contract: TableContract) -> str:
         "append_only": contract.append_only,
         "version": contract.version,
     }
-    return json.dumps({"description": contract.description, "contract": body}, ensure_ascii=False)
+    whole = {"description": contract.description, "contract": body}
+    text = json.dumps(whole, ensure_ascii=False)
+    if len(text) > LONGEST:
+        text = _packed(text)
+    if len(text) > LONGEST:  # some hundred columns: their words are left out
+        body["columns"] = [[c.name, c.dtype, "", c.unit, c.nullable] for c in contract.columns]
+        text = _packed(json.dumps(whole, ensure_ascii=False))
+    return text
+
+
+def _packed(text: str) -> str:
+    return PACKED + base64.b85encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def described(name: str, text: str) -> TableContract | None:
     """The contract kept in a table's description; None if there is none."""
     try:
+        if text.startswith(PACKED):
+            text = zlib.decompress(base64.b85decode(text.removeprefix(PACKED))).decode()
         whole = json.loads(text)
         body = whole["contract"]
         return TableContract(
@@ -94,5 +116,5 @@ def described(name: str, text: str) -> TableContract | None:
             append_only=body["append_only"],
             version=body["version"],
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, zlib.error):
         return None
