@@ -29,8 +29,8 @@ _PRICE_COLUMNS = (
 _ENGINE = tuple(
     f"factors/{name}"
     for name in (
-        "engine.py", "execution.py", "expression.py", "functions.py", "groups.py", "kernels",
-        "library.py", "masks.py", "operators.py", "panel.py", "parser.py", "plan.py", "sections.py",
+        "definition.py", "engine.py", "execution.py", "expression.py", "functions.py", "groups.py",
+        "kernels", "library.py", "masks.py", "operators.py", "panel.py", "parser.py", "plan.py", "sections.py",
         "statements.py",
     )
 )  # fmt: skip

@@ -226,7 +226,7 @@ def _set_page(table: str, members: list[Factor], lookback: int) -> str:
 
 
 def _family_page(table: str, members: list[Factor], lookback: int) -> str:
-    from wealthos_pipeline.factors import library as home
+    from wealthos_pipeline.factors.definition import lookback as lookback_of
 
     parts = _head(table, lookback)
     for f in members:
@@ -237,7 +237,7 @@ def _family_page(table: str, members: list[Factor], lookback: int) -> str:
             ("formula", "below" if long else how),
             ("sign", _sign(f)),
             ("reference", f.reference),
-            ("sessions before the date", f"{home.lookback(f):,}"),
+            ("sessions before the date", f"{lookback_of(f):,}"),
             ("missing when", f.nan_means),
             ("sets", ", ".join(f.sets)),
             ("reads", ", ".join(f"`{i}`" for i in f.inputs)),

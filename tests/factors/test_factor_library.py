@@ -12,6 +12,7 @@ from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.factors import library as home
+from wealthos_pipeline.factors.definition import check, lookback
 from wealthos_pipeline.factors.engine import compute
 
 
@@ -52,7 +53,7 @@ def test_families_have_tables_with_contracts(folder: Path) -> None:
         assert contract.column_names == ("date", "instrument_id", *(f.name for f in family.factors))
         assert contract.schema()[family.factors[0].name] == pl.Float32()
         assert contract.layer == "factors"
-        assert family.lookback >= max(home.lookback(f) for f in family.factors)
+        assert family.lookback >= max(lookback(f) for f in family.factors)
     momentum = library.family(AssetClass.EQUITY, "momentum")
     assert momentum.contract.column("momentum_12_1").unit == "decimal"
     assert momentum.lookback == 21 + 230 + 251 + 1
@@ -157,7 +158,7 @@ def test_a_function_needs_a_lookback() -> None:
 
     f = Factor("f", AssetClass.EQUITY, "own", 1, "F", "own", function=lambda x: x)
     with pytest.raises(FactorError, match="must declare its lookback"):
-        home.check(f)
+        check(f)
 
 
 def test_warming_loads_every_kernel_that_an_operator_or_an_evaluation_names() -> None:

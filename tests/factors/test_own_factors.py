@@ -16,6 +16,7 @@ from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.factors import library as home
+from wealthos_pipeline.factors.definition import RESERVED_WORDS
 
 HEAD = """
 import polars as pl
@@ -90,7 +91,7 @@ def test_the_words_that_sql_keeps_are_duckdbs() -> None:
     kept = duckdb.sql(
         "select keyword_name from duckdb_keywords() where keyword_category = 'reserved'"
     ).fetchall()
-    assert {w for (w,) in kept} == home.RESERVED_WORDS
+    assert {w for (w,) in kept} == RESERVED_WORDS
 
 
 @pytest.mark.parametrize(

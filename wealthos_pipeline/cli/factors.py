@@ -231,7 +231,7 @@ def _row(
 
 
 def _definition(factor: Factor) -> dict[str, Any]:
-    from wealthos_pipeline.factors.library import lookback
+    from wealthos_pipeline.factors.definition import lookback
 
     return {
         "name": factor.name,

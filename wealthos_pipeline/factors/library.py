@@ -8,7 +8,6 @@ through the entry point group ``wealthos.factors``.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.factors import expression as language
 from wealthos_pipeline.factors import statements
+from wealthos_pipeline.factors.definition import check, lookback, unit
 from wealthos_pipeline.factors.operators import FIELDS
 
 SEMANTICS = 1
@@ -57,90 +57,6 @@ GROUP = "wealthos.factors"
 
 MOST_COLUMNS = 60
 """Factors of a family: its table is rewritten as a whole, and read as a whole."""
-
-RESERVED_COLUMNS = frozenset({"date", "instrument_id", "known_at", "slot", "year"})
-"""Columns that the tables of factors have or may get."""
-
-RESERVED_WORDS = frozenset(
-    [
-        "all",
-        "analyse",
-        "analyze",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "asymmetric",
-        "both",
-        "case",
-        "cast",
-        "check",
-        "collate",
-        "column",
-        "constraint",
-        "create",
-        "default",
-        "deferrable",
-        "desc",
-        "describe",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "from",
-        "group",
-        "having",
-        "in",
-        "initially",
-        "intersect",
-        "into",
-        "lambda",
-        "lateral",
-        "leading",
-        "limit",
-        "not",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "pivot",
-        "pivot_longer",
-        "pivot_wider",
-        "placing",
-        "primary",
-        "qualify",
-        "references",
-        "returning",
-        "select",
-        "show",
-        "some",
-        "summarize",
-        "symmetric",
-        "table",
-        "then",
-        "to",
-        "trailing",
-        "true",
-        "union",
-        "unique",
-        "unpivot",
-        "using",
-        "variadic",
-        "when",
-        "where",
-        "window",
-        "with",
-    ]
-)
-"""DuckDB's reserved words: as columns they would have to be quoted in every query."""
 
 
 @dataclass(frozen=True)
@@ -282,23 +198,6 @@ def _missing(
     return f"the data have no {', no '.join(lacking)}" if lacking else ""
 
 
-def lookback(factor: Factor) -> int:
-    """Sessions of history that a factor needs: derived from its expression, or as it declares."""
-    if factor.expression:
-        tree = language.parse(factor.expression, factor.name)
-        figures = max((statements.reach(*key) for key in language.statements(tree)), default=0)
-        return language.lookback(tree) + figures
-    if factor.lookback is None:
-        raise FactorError(f"{factor.name}: a factor with a function must declare its lookback")
-    return factor.lookback
-
-
-def unit(factor: Factor) -> str:
-    """The unit of a factor's values: what ``unit:`` in its title's brackets says, else nothing."""
-    _, _, inside = factor.title.rpartition("[")
-    return inside.removesuffix("]") if inside.endswith("]") else ""
-
-
 def load(
     sets: Iterable[str] = ("core",), folder: Path | None = None, *, strict: bool = True
 ) -> Library:
@@ -403,33 +302,3 @@ def _checked(found: _Found, faults: Iterable[Fault], sets: tuple[str, ...]) -> L
             continue
         kept[f.name] = f
     return Library(MappingProxyType(kept), tuple(faults))
-
-
-def check(factor: Factor) -> None:
-    """FactorError unless the definition can be computed and its name can be a column in SQL."""
-    name = factor.name.casefold()
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", factor.name) or name in RESERVED_COLUMNS:
-        raise FactorError(f"{factor.name!r} cannot be a column; use letters, digits and _")
-    if name in RESERVED_WORDS:
-        raise FactorError(
-            f"{factor.name!r} cannot be a column: SQL keeps the word for itself; "
-            f"'{factor.name}_factor' would do"
-        )
-    if not factor.family.isidentifier():
-        raise FactorError(
-            f"{factor.name}: family {factor.family!r} cannot be part of a table's name"
-        )
-    if (factor.expression is None) == (factor.function is None):
-        raise FactorError(f"{factor.name}: give either an expression or a function")
-    if factor.direction not in (-1, 1):
-        raise FactorError(f"{factor.name}: direction is +1 or -1, found {factor.direction}")
-    if factor.basis not in ("adjusted", "unadjusted", "unit"):
-        raise FactorError(
-            f"{factor.name}: basis is adjusted, unadjusted or unit, found {factor.basis!r}"
-        )
-    if factor.target not in ("", "bond", "market"):
-        raise FactorError(
-            f"{factor.name}: target is bond, market or empty, found {factor.target!r}"
-        )
-    if lookback(factor) < 0:
-        raise FactorError(f"{factor.name}: lookback is negative")
