@@ -19,7 +19,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *ingest.STAGES,
         *clean.STAGES,
         *factors.stages(library),
-        *models.STAGES,
+        *models.stages(library),
         *portfolio.STAGES,
         *monitor.STAGES,
         *record.STAGES,

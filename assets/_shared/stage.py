@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
 import polars as pl
@@ -27,6 +27,9 @@ from wealthos_pipeline.utils.code import room_hash
 from wealthos_pipeline.utils.config import Settings
 from wealthos_pipeline.utils.logging import get_logger
 
+if TYPE_CHECKING:
+    from wealthos_pipeline.data.storage.lake import Write
+
 FRESH = dg.FreshnessPolicy.cron(
     deadline_cron="30 19 * * 1-5",
     lower_bound_delta=timedelta(hours=3, minutes=30),
@@ -36,6 +39,9 @@ FRESH = dg.FreshnessPolicy.cron(
 
 CONTEXT = 5
 """Sessions before the first new one that checks of growth and completeness compare with."""
+
+SHOWN = 60
+"""Sessions that the UI shows of a table that was written in blocks."""
 
 _LOG = get_logger("stage")
 
@@ -99,6 +105,11 @@ class Work:
         start = None if back is None else self.back(back)
         return self.session.lake.read(table, start=start, columns=columns, **more)
 
+    def newest(self, table: str) -> pl.DataFrame:
+        """Rows of the last sessions of ``table``, as they are stored now."""
+        start = self.session.calendar.offset(self.end, -SHOWN)
+        return self.session.lake.read(table, start=start)
+
     def prices(
         self,
         *,
@@ -158,7 +169,10 @@ class Watch(Protocol):
         ...
 
 
-Compute = Callable[[Work], Mapping[str, pl.DataFrame]]
+Frames = pl.DataFrame | Iterator[pl.DataFrame]
+"""What a stage gives for a table: its rows, or blocks of them in order of date (not for checked tables)."""
+
+Compute = Callable[[Work], Mapping[str, Frames]]
 Due = Callable[[Session, date | None], date | None]
 
 
@@ -220,15 +234,16 @@ class Stage:
         work = Work(session, self._start(session, plan))
         frames = self._conformed(self.compute(work))
         for table in self.checked:
-            if table in frames:
+            frame = frames.get(table)
+            if isinstance(frame, pl.DataFrame):
                 contract = session.lake.contract(table)
-                if plan.clean and work.read(table, back=0).equals(frames[table]):
+                if plan.clean and work.read(table, back=0).equals(frame):
                     yield from self._idle_checks(session, contract)
                     continue
                 before = work.start and session.calendar.offset(work.start, -1)
                 judged = validation.validate(
                     contract,
-                    frames[table],
+                    frame,
                     run_id=session.run.run_id,
                     now=session.now,
                     context=work.read(table, back=CONTEXT, end=before) if before else None,
@@ -257,13 +272,14 @@ class Stage:
                 )
                 continue
             write = self._write(session, contract, frame, work)
-            rows += frame.height
+            rows += write.rows
+            shown = frame if isinstance(frame, pl.DataFrame) else work.newest(contract.name)
             if self.watch is not None:
-                yield from self.watch.results(work, contract, frame)
+                yield from self.watch.results(work, contract, shown)
             results.append(
                 dg.MaterializeResult(
                     asset_key(contract.name),
-                    metadata=self._described(session, contract, frame, write, work),
+                    metadata=self._described(session, contract, shown, write, work),
                 )
             )
         session.run.done(plan)
@@ -284,9 +300,12 @@ class Stage:
         if self.watch is not None:
             yield from self.watch.idle(session, contract)
 
-    def _conformed(self, frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    def _conformed(self, frames: Mapping[str, Frames]) -> dict[str, Frames]:
         contracts = {c.name: c for c in self.contracts}
-        return {name: contracts[name].conform(frame) for name, frame in frames.items()}
+        return {
+            name: contracts[name].conform(made) if isinstance(made, pl.DataFrame) else made
+            for name, made in frames.items()
+        }
 
     def _start(self, session: Session, plan: Any) -> date | None:
         if plan.full or session.full or self.whole:
@@ -323,10 +342,10 @@ class Stage:
         last = older.select(pl.col(day).max()).collect().item()
         return start if last is None or calendar.offset(last, 1).month != last.month else last
 
-    def _write(
-        self, session: Session, contract: TableContract, frame: pl.DataFrame, work: Work
-    ) -> Any:
+    def _write(self, session: Session, contract: TableContract, frame: Frames, work: Work) -> Write:
         lake, start = session.lake, work.start
+        if not isinstance(frame, pl.DataFrame):
+            return lake.replace(contract.name, frame, start=start)
         if contract.append_only:
             return lake.append(contract.name, frame)
         if contract.restatable:
@@ -358,12 +377,17 @@ class Stage:
         return {"dagster/row_count": rows}
 
     def _described(
-        self, session: Session, contract: TableContract, frame: pl.DataFrame, write: Any, work: Work
+        self,
+        session: Session,
+        contract: TableContract,
+        frame: pl.DataFrame,
+        write: Write,
+        work: Work,
     ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "state": "changed" if write.changed else "same content",
             "computed": "everything" if work.start is None else f"from {work.start}",
-            "rows computed": frame.height,
+            "rows computed": write.rows,
             "lake version": write.version,
             "content hash": write.content_hash,
             **self._counts(session, contract.name),

@@ -105,7 +105,7 @@ def stages(library: Any) -> list[Any]:
     return [
         *clean.STAGES,
         *factors.stages(library),
-        *models.STAGES,
+        *models.stages(library),
         *portfolio.STAGES,
         *monitor.STAGES,
     ]

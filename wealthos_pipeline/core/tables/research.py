@@ -142,7 +142,6 @@ FACTORS = (
             _known("that of the last month's first session"),
         ),
         ("factor", "other"),
-        known="column",
     ),
     TableContract(
         "factors.clusters",
@@ -165,7 +164,6 @@ FACTORS = (
             _known("that of the last score, or of the last label if later"),
         ),
         ("factor",),
-        known="column",
     ),
     TableContract(
         "factors.admissions",

@@ -26,17 +26,15 @@ from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.data.processors import membership
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.storage.manifest import Snapshot
-from wealthos_pipeline.factors import Library
+from wealthos_pipeline.factors import Library, transforms
 from wealthos_pipeline.reporting.diff.facts import Facts
 from wealthos_pipeline.reporting.diff.moves import CODE, MODEL, NEW, RESTATED, Numbers, Step
 from wealthos_pipeline.utils.config import FactorSettings, ModelSettings
 
-SCORES = "factors.scores_equity"
-
 _AFTER = frozenset(
     ("performance", "summary", "predictions", "evaluation", "risk_model", "portfolios",
      "risk_of_holdings", "attribution", "coverage", "alerts", "issued", "checks", "catalog",
-     "regime", "signals", "opportunities", "holdings")
+     "regime", "signals", "opportunities", "holdings", "redundancy")
 )  # fmt: skip
 """Stages that do not feed the scores."""
 
@@ -75,8 +73,9 @@ def features_code_changed(facts: Facts) -> bool:
 
 
 def scores_at(run: Snapshot, day: date) -> pl.DataFrame:
-    """The run's scores of one date."""
-    return run.read(SCORES, start=day, end=day)
+    """The run's scores of one date, of all its tables of scores."""
+    tables = [t for t in run.tables() if t.startswith(transforms.SCORES)]
+    return transforms.side_by_side(run.read(t, start=day, end=day) for t in tables)
 
 
 def universe_at(run: Snapshot, day: date) -> pl.DataFrame:
@@ -91,7 +90,6 @@ def universe_at(run: Snapshot, day: date) -> pl.DataFrame:
 def rescored(run: Snapshot, day: date, context: Context) -> pl.DataFrame:
     """The scores of one date that the run's data give with the code of now."""
     from wealthos_pipeline import factors
-    from wealthos_pipeline.factors import transforms
 
     families = [f for f in context.library.families() if f.asset_class == AssetClass.EQUITY]
     reach = max(f.lookback for f in families)
@@ -99,12 +97,14 @@ def rescored(run: Snapshot, day: date, context: Context) -> pl.DataFrame:
     prices = run.read("clean.prices", start=start, end=day)
     series = run.read("clean.series", end=day)
     instruments = run.read("clean.instruments")
+    reported = run.read("clean.fundamentals") if any(f.statements for f in families) else None
     universe = universe_at(run, day)
     values = universe.select("date", "instrument_id").sort("date", "instrument_id")
     for family in families:
         part = factors.compute(
-            family, prices, series, instruments=instruments, calendar=context.calendar, start=day
-        )
+            family, prices, series, instruments=instruments, statements=reported,
+            calendar=context.calendar, start=day,
+        )  # fmt: skip
         values = values.join(part, on=["date", "instrument_id"], how="left", maintain_order="left")
     return transforms.scores(values, universe, instruments, context.factors, start=day)
 
