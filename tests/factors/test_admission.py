@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,6 +82,10 @@ def boom(frame):
     raise ValueError("no such luck")
 
 
+def leave(frame):
+    sys.exit(3)
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
@@ -92,6 +97,7 @@ def boom(frame):
         (of_the_day, "is"),
         (twice, "several values for one instrument and date"),
         (boom, r"raised ValueError (test_admission.py, line"),
+        (leave, r"raised SystemExit (test_admission.py, line"),
         (lambda f: f.lazy(), "gave a LazyFrame"),
         (lambda f: pl.col("close"), "gave an expression"),
         (lambda f: None, "gave nothing (None)"),

@@ -140,6 +140,7 @@ def test_a_bad_file_hurts_nobody_else(tmp_path: Path) -> None:
     plain = factors.load(("core",), tmp_path)
     (tmp_path / "a_broken.yaml").write_text("factors: {x: [")
     (tmp_path / "b_broken.py").write_text("1 / 0")
+    (tmp_path / "b_exits.py").write_text("raise SystemExit(3)")
     (tmp_path / "c_broken.py").write_text("def f(:")
     (tmp_path / "d_bytes.yaml").write_bytes(b"factors: {\xff}")
     (tmp_path / "e_half.yaml").write_text(
@@ -150,7 +151,8 @@ def test_a_bad_file_hurts_nobody_else(tmp_path: Path) -> None:
     assert set(got.factors) - set(plain.factors) == {"fine"}
     assert got.factors["fine"].expression == "$close / $open"
     assert [(f.home, f.factor) for f in got.faults] == [
-        ("a_broken.yaml", ""), ("b_broken.py", ""), ("c_broken.py", ""), ("d_bytes.yaml", ""),
+        ("a_broken.yaml", ""), ("b_broken.py", ""), ("b_exits.py", ""), ("c_broken.py", ""),
+        ("d_bytes.yaml", ""),
         ("e_half.yaml", "wrong"), ("f_clash.yaml", "fine"),
     ]  # fmt: skip
     with pytest.raises(FactorError) as strict:

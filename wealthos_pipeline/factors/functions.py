@@ -51,7 +51,7 @@ def called(factor: Factor, frame: pl.DataFrame) -> pl.DataFrame:
     assert factor.function is not None
     try:
         out = factor.function(frame)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit() in it would end the whole run
         what = str(error).strip().splitlines()
         raise FactorError(
             f"{factor.name}: its function raised {type(error).__name__}"

@@ -111,7 +111,7 @@ def _from_python(path: Path) -> list[Factor]:
         raise FactorError(
             f"{path.name} is not Python: {error.msg} (line {error.lineno})"
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit() would end the whole run
         raise FactorError(f"{path.name} fails when it is imported: {error!r}") from error
     found = getattr(module, "FACTORS", None)
     if not isinstance(found, tuple | list) or not all(isinstance(f, Factor) for f in found):
