@@ -78,7 +78,11 @@ def test_series_are_named_in_reading_order() -> None:
     ("text", "column", "words"),
     [
         ("Meen($close, 5)", 1, "did you mean 'Mean'"),
-        ("Mean($clos, 5)", 6, "did you mean 'close'"),
+        ("Mean($clos, 5)", 6, "did you mean '$close'? Fields: $close, "),
+        ("Mean($change, 5)", 6, "did you mean '$ret'?"),
+        ("$zzz", 1, "unknown field $zzz. Fields: "),
+        ("Mean($close 5)", 6, "invalid syntax; is a comma missing?"),
+        ("Mean($close, n=20, n=30)", 16, "n of Mean(x, n, min_periods=…) is given twice"),
         ("1 + Ref($close, -1)", 17, "looks into the future"),
         ("Delta($close, -5)", 15, "looks into the future"),
         ("Mean($close, -3)", 14, "is negative; no window"),
@@ -188,7 +192,7 @@ def test_faults_point_at_the_column(text: str, column: int, words: str) -> None:
         ("$close\n  + Meen($open, 5)\n  + 1", 2, 5, "did you mean 'Mean'"),
         ("Mean(\r\n    $close,\r\n    -3)", 3, 5, "is negative"),
         ("(\n$close +\n$open", 1, 1, "was never closed"),
-        ("\n\n  Mean(\n\t$clos, 5)", 4, 2, "did you mean 'close'"),
+        ("\n\n  Mean(\n\t$clos, 5)", 4, 2, "did you mean '$close'"),
         ("$close +\n'ä' + $x", 2, 1, "a number or a field"),
         ("Mask($close, 'ä') +\nMask($close, 'ä') + $x", 2, 21, "unknown field $x"),
         ("$close\n+ $open\n+", 3, 2, "cannot be read"),
@@ -335,7 +339,7 @@ def test_columns_of_a_plain_table_are_fields_when_they_are_named() -> None:
     assert fields(parse("$ret", fields={"ret"})) == {"ret"}
     assert fields(parse("$ret")) == {"close"}
     with pytest.raises(
-        FactorError, match=r"unknown field \$mdi; did you mean 'mid'\?\. Fields: .*\$mid"
+        FactorError, match=r"unknown field \$mdi; did you mean '\$mid'\? Fields: .*\$mid"
     ):
         parse("$mdi", fields={"mid"})
 

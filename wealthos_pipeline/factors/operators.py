@@ -253,6 +253,13 @@ _FIELDS = (
 FIELDS: Mapping[str, Field] = MappingProxyType({f.name: f for f in _FIELDS})
 
 
+ELSEWHERE = {
+    "change": "ret", "return": "ret", "returns": "ret", "pct_change": "ret",
+    "amount": "dollar_volume", "adj_close": "close", "adjclose": "close", "price": "close",
+}  # fmt: skip
+"""What other programs call a field."""
+
+
 def nearest(word: str, words: list[str]) -> str:
     """``"; did you mean 'X'?"`` or an empty text."""
     lower = {w.lower(): w for w in words}

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.factors.expression import Node, walk
 from wealthos_pipeline.factors.operators import (
+    ELSEWHERE,
     EXPANDING,
     FIELDS,
     LABELS,
@@ -87,6 +88,8 @@ class Parser:
             # an expression that ends too early is reported without a place
             place = error.offset - 1 + self._indent if error.offset else len(text)
             words = str(error.msg).split(". Perhaps")[0].split(". Maybe")[0]
+            if "forgot a comma" in str(error.msg):
+                words += "; is a comma missing?"
             if self.text[place : place + 1] == "=":
                 words += "; a comparison is written =="
             raise self._fault(f"cannot be read ({words})", min(place, len(text))) from None
@@ -223,11 +226,12 @@ class Parser:
         if name in self.fields:
             return Node("Field", (), (name,))
         if name not in FIELDS:
-            words = sorted({*FIELDS, *self.fields})
+            words = ["$" + f for f in sorted({*FIELDS, *self.fields})]
+            here = ELSEWHERE.get(name.lower(), name)
+            hint = nearest("$" + here, words)
             raise self._stop(
-                f"unknown field ${name}{nearest(name, words)}. "
-                f"Fields: {', '.join('$' + f for f in words)}", node,
-            )  # fmt: skip
+                f"unknown field ${name}{hint}{'' if hint else '.'} Fields: {', '.join(words)}", node
+            )
         macro = FIELDS[name].expression
         return (
             Parser(macro, f"${name}", self.fields).parse() if macro else Node("Field", (), (name,))
@@ -255,6 +259,9 @@ class Parser:
         names = [p.name for p in op.params] + ["group"] * op.group + ["min_periods"] * op.windowed
         if odd := [k for k in node.keywords if k.arg not in names]:
             raise self._stop(f"{op.signature} has no argument {odd[0].arg or '**'!r}", odd[0].value)
+        if len(given) < len(node.keywords):
+            twice = next(k for k in node.keywords if given[k.arg] is not k)
+            raise self._stop(f"{twice.arg} of {op.signature} is given twice", twice.value)
         inputs, rest = node.args[: op.inputs], node.args[op.inputs :]
         args = [self._node(a) for a in inputs]
         if len(args) < op.inputs:
