@@ -44,12 +44,12 @@ def test_universes_and_horizons_are_judged_apart_and_no_t_gives_no_verdict() -> 
 
 
 def test_a_library_of_noise_is_seldom_believed() -> None:
-    """100 noise factors with 20-day labels, 40 libraries: any rejection at all in 5 % of them at most,
+    """30 noise factors with 20-day labels, 40 libraries: any rejection at all in 5 % of them at most,
     were the test exact and the factors independent; 12 % is three standard errors more."""
     rng = np.random.default_rng(7)
     libraries, believed = 40, 0
     for _ in range(libraries):
-        shocks = rng.standard_normal((100, 700 + 19))
+        shocks = rng.standard_normal((30, 700 + 19))
         running = np.cumsum(np.pad(shocks, ((0, 0), (1, 0))), axis=1)
         ics = running[:, 20:] - running[:, :-20]
         p = np.array([mean_test(row, 20).p_value for row in ics])

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ MAY_READ_THE_CLOCK = {
 }
 
 
+@cache
 def committed() -> list[Path]:
     """Files under version control (or, in an image without git, every file of the tree)."""
     if (ROOT / ".git").exists() and shutil.which("git"):
@@ -44,6 +46,12 @@ def committed() -> list[Path]:
 
 def python_files() -> list[Path]:
     return [p for p in committed() if p.suffix == ".py"]
+
+
+@cache
+def source(path: Path) -> ast.Module:
+    """A file, parsed once for all rules."""
+    return ast.parse(path.read_text("utf-8"))
 
 
 def private_patterns() -> re.Pattern[str]:
@@ -107,7 +115,7 @@ def test_modules_are_short() -> None:
 def test_every_name_in_all_exists() -> None:
     checked = 0
     for path in sorted(LIBRARY.rglob("*.py")):
-        names = declared_all(ast.parse(path.read_text("utf-8")))
+        names = declared_all(source(path))
         if names is None:
             continue
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -151,7 +159,7 @@ def test_the_library_never_reads_the_clock() -> None:
         name = path.relative_to(LIBRARY).as_posix()
         if name in MAY_READ_THE_CLOCK or name.split("/")[0] in MAY_READ_THE_CLOCK:
             continue
-        lines = clock_reads(ast.parse(path.read_text("utf-8")))
+        lines = clock_reads(source(path))
         found += [f"{path.relative_to(ROOT)}:{line}" for line in lines]
     assert found == [], "the clock is passed in (`now`)"
 
@@ -165,7 +173,7 @@ def test_clock_reads_are_found() -> None:
 def test_no_error_is_swallowed() -> None:
     found = []
     for path in python_files():
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(source(path)):
             if isinstance(node, ast.ExceptHandler) and all(
                 isinstance(s, ast.Pass) for s in node.body
             ):

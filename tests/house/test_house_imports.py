@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def imports_of(module: str, source: str, *, package: bool) -> Iterator[Import]:
 
     def walk(node: ast.AST, late: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                continue
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
                 yield from (i for n in child.orelse for i in walk(n, late))
             elif isinstance(child, ast.Import):
@@ -80,6 +83,7 @@ def imports_of(module: str, source: str, *, package: bool) -> Iterator[Import]:
     yield from walk(ast.parse(source), False)
 
 
+@cache
 def all_imports() -> list[Import]:
     return [
         i
