@@ -40,8 +40,9 @@ def by_slot(node: Node, market: Market) -> Vector:
     """``x`` of the instrument that ``Mask`` names, for the slots ``first`` to ``last``.
 
     Computed over that instrument alone (over its asset class where x has a cross-section), with the
-    windows of the instrument itself. NaN where it has no cell, and where nobody has the name (a
-    warning says so).
+    windows of the instrument itself. NaN on sessions on which it has no bar, and where nobody has the
+    name (a warning says so). A window could give a value on such a session, but only until the last
+    bar: whether one follows is not known on the day.
     """
     tree, name = node.args[0], str(node.params[0])
     out = np.full(market.last - market.first + 1, np.nan)
@@ -86,6 +87,9 @@ def _cells(tree: Node, instrument: str, market: Market) -> tuple[int, Vector] | 
         )  # fmt: skip
     cells = np.full(int(panel.off[-1]), np.nan)
     Execution(p, panel, market).run(into_cells={p.outputs["x"]: cells})
+    bars = np.zeros(len(cells), bool)
+    bars[panel.cell] = True
+    cells[~bars] = np.nan
     i = panel.ids.index(instrument)
     return int(panel.lo[i]), cells[panel.off[i] : panel.off[i + 1]]
 
