@@ -9,23 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from wealthos_pipeline.factors.kernels.jit import F8, I8, kernel
+from wealthos_pipeline.factors.kernels.ranking import tied_ranks
 
 F4 = "float32[::1]"
 _FLAT = 1e-9  # a column that is this small a share of what it was lies in the span of those before
-
-
-@kernel(f"void({F8}, int64, {F8})")
-def _ranks(value, n, rank):  # type: ignore[no-untyped-def]
-    """Ranks from 1 of the first ``n`` values, ties averaged."""
-    order = np.argsort(value[:n])
-    j = 0
-    while j < n:
-        k = j
-        while k + 1 < n and value[order[k + 1]] == value[order[j]]:
-            k += 1
-        for e in range(j, k + 1):
-            rank[order[e]] = 0.5 * (j + k) + 1.0
-        j = k + 1
 
 
 @kernel(f"void({F4}, {I8}, {F8}, {F8})")
@@ -46,7 +33,7 @@ def ranks(x, off, rank, known):  # type: ignore[no-untyped-def]
                 value[n] = x[k]
                 row[n] = k
                 n += 1
-        _ranks(value, n, found)
+        tied_ranks(value, n, found)
         for j in range(n):
             rank[row[j]] = found[j] - 0.5 * (n + 1)
             known[row[j]] = 1.0
@@ -86,8 +73,8 @@ def marginal(rank, known, label, off, base, min_names, out):  # type: ignore[no-
             out[f, d, 0] = n
             if n < min_names:
                 continue
-            _ranks(y, n, rank_y)
-            _ranks(e, n, rank_x)
+            tied_ranks(y, n, rank_y)
+            tied_ranks(e, n, rank_x)
             middle = 0.5 * (n + 1)
             xx, yy, xy = 0.0, 0.0, 0.0
             for j in range(n):
@@ -156,7 +143,7 @@ def marginal(rank, known, label, off, base, min_names, out):  # type: ignore[no-
             unit = np.sqrt(left / n) * 2.0**-30
             for j in range(n):
                 e[j] = np.rint(e[j] / unit)
-            _ranks(e, n, rank_x)
+            tied_ranks(e, n, rank_x)
             xx, xy = 0.0, 0.0
             for j in range(n):
                 xx += (rank_x[j] - middle) ** 2

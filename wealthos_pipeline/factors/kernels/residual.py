@@ -8,22 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from wealthos_pipeline.factors.kernels.jit import F8, I8, kernel
+from wealthos_pipeline.factors.kernels.ranking import tied_ranks
 
 F4 = "float32[::1]"
-
-
-@kernel(f"void({F4}, int64, {F8})")
-def _ranks(value, n, rank):  # type: ignore[no-untyped-def]
-    """Ranks from 1 of the first ``n`` values, ties averaged."""
-    order = np.argsort(value[:n])
-    j = 0
-    while j < n:
-        k = j
-        while k + 1 < n and value[order[k + 1]] == value[order[j]]:
-            k += 1
-        for e in range(j, k + 1):
-            rank[order[e]] = 0.5 * (j + k) + 1.0
-        j = k + 1
 
 
 @kernel(f"void({F4}, {I8}, {I8}, int64, int64, int64, {F4})")
@@ -33,7 +20,7 @@ def within(x, off, group, groups, min_group, min_names, out):  # type: ignore[no
     widest = 0
     for d in range(len(off) - 1):
         widest = max(widest, off[d + 1] - off[d])
-    value = np.zeros(widest, np.float32)
+    value = np.zeros(widest)
     rank = np.zeros(widest)
     row = np.zeros(widest, np.int64)
     count = np.zeros(groups + 1, np.int64)
@@ -49,7 +36,7 @@ def within(x, off, group, groups, min_group, min_names, out):  # type: ignore[no
                 n += 1
         if n < min_names:
             continue
-        _ranks(value, n, rank)
+        tied_ranks(value, n, rank)
         count[:] = 0
         size[:] = 0
         total[:] = 0.0
@@ -73,7 +60,7 @@ def beside(x, off, z, min_names, out):  # type: ignore[no-untyped-def]
     widest = 0
     for d in range(len(off) - 1):
         widest = max(widest, off[d + 1] - off[d])
-    value = np.zeros(widest, np.float32)
+    value = np.zeros(widest)
     rank = np.zeros(widest)
     row = np.zeros(widest, np.int64)
     for d in range(len(off) - 1):
@@ -88,7 +75,7 @@ def beside(x, off, z, min_names, out):  # type: ignore[no-untyped-def]
                 n += 1
         if n < min_names:
             continue
-        _ranks(value, n, rank)
+        tied_ranks(value, n, rank)
         mean /= n
         zz, zr = 0.0, 0.0
         for j in range(n):
