@@ -144,6 +144,31 @@ def test_every_fault_is_told_at_once(table) -> None:
         factors.evaluate({"a": "$close"}, gone)
     with pytest.raises(FactorError, match="int is no table"):
         factors.evaluate({"a": "$close"}, 3)
+    with pytest.raises(FactorError, match=r"read with pl\.read_parquet"):
+        factors.evaluate({"a": "$close"}, "prices.parquet")
+    for name in ("date", "symbol"):
+        with pytest.raises(FactorError, match=f"'{name}' is a column .* another name"):
+            factors.evaluate({name: "$close"}, table)
+    with pytest.raises(FactorError, match=r"\{name: expression\}, found a list"):
+        factors.evaluate(["$close"], table)
+    with pytest.raises(FactorError, match="no factor set 'nosuch'"):
+        factors.evaluate("nosuch", table)
+
+
+def test_one_expression_and_other_words_for_who(table) -> None:
+    expected = factors.evaluate({"value": "Mean($close, 3)"}, table)
+    assert factors.evaluate("Mean($close, 3)", table).equals(expected)
+    for word in ("ticker", "asset"):
+        got = factors.evaluate({"value": "Mean($close, 3)"}, table.rename({"symbol": word}))
+        assert got.equals(expected.rename({"symbol": word}))
+
+
+def test_a_faulty_own_file_does_not_keep_a_set_from_a_table(table, tmp_path, monkeypatch) -> None:
+    (tmp_path / "factors").mkdir()
+    (tmp_path / "factors" / "bad.yaml").write_text("factors: {x: [")
+    monkeypatch.setattr("wealthos_pipeline.utils.config.inputs_dir", lambda: tmp_path)
+    full = table.with_columns(open="close", high="close", low="close", volume=1.0, vwap="close")
+    assert factors.evaluate("alpha158", full).width == 2 + 158
 
 
 def test_thin_tables_are_nulls_and_not_errors(table) -> None:

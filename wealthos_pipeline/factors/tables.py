@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from wealthos_pipeline.factors.expression import series as series_of
 from wealthos_pipeline.factors.operators import FIELDS, LABELS
 
 DATES = ("date", "datetime")
-NAMES = ("instrument_id", "symbol", "instrument")
+NAMES = ("instrument_id", "symbol", "instrument", "ticker", "asset")
 """Columns that say when and who; the first that a table has counts."""
 
 
@@ -35,11 +36,12 @@ def evaluate(
 ) -> pl.DataFrame:
     """Expressions over a table: its date and name columns and a Float32 column an expression.
 
-    expressions: name → expression, or the name of a set of the library (``"alpha158"``).
+    expressions: name → expression, one expression (its column is ``value``), or the name of a set of
+        the library (``"alpha158"``).
     panel: a Polars frame, lazy or not, a pandas frame (an index with names counts as columns), a
         pyarrow table, a DuckDB relation, or what else offers its columns by the Arrow protocol; one
         row a name and session, in any order. Columns ``date`` (dates, or instants of bars) and
-        ``instrument_id`` or ``symbol``; ``$x`` is the column ``x``, as given. ``$ret`` is made from
+        ``instrument_id``, ``symbol``, ``instrument``, ``ticker`` or ``asset``; ``$x`` is the column ``x``, as given. ``$ret`` is made from
         ``close``, ``$market_ret`` from all names; groups (``sector`` …) are columns too. A table with ``tr_index`` is one of
         ``clean.prices``: there ``$close`` and its kin are the forward-adjusted series.
     series: ``clean.series``, for ``Series(…)``; what was known when needs a ``calendar``.
@@ -53,7 +55,7 @@ def evaluate(
     frame = _frame(panel)
     day, name, faults = _keys(frame, calendar)
     given = frozenset(frame.columns) - {day, name, "market_ret", "slot"}
-    trees = _trees(expressions, frame, given, faults)
+    trees = _trees(expressions, frame, given, (day, name), faults)
     if calendar is None and any(map(series_of, trees.values())):
         faults.append("Series(…) is read as it was known: pass calendar=")
     if faults:
@@ -129,6 +131,7 @@ def _frame(panel: Any) -> pl.DataFrame:
         raise FactorError(
             f"a {type(panel).__name__} is no table; give a Polars or pandas frame, a pyarrow table "
             "or a DuckDB relation"
+            + ("; a file is read with pl.read_parquet(…)" if isinstance(panel, str | Path) else "")
         )
     return frame.rename({c: c.removeprefix("$") for c in frame.columns if c.startswith("$")})
 
@@ -160,7 +163,7 @@ def _keys(frame: pl.DataFrame, calendar: TradingCalendar | None) -> tuple[str, s
     for c in (day, name):
         if c and (n := frame[c].null_count()):
             faults.append(f"{n} rows have no {c}; drop them")
-    if not faults and frame.select(day, name).is_duplicated().any():
+    if not faults and _any_twice(frame, day, name):
         twice = frame.filter(pl.struct(day, name).is_duplicated()).select(day, name)
         faults.append(
             f"{twice.height} rows share date and name, for example {twice.row(0)}; "
@@ -169,22 +172,36 @@ def _keys(frame: pl.DataFrame, calendar: TradingCalendar | None) -> tuple[str, s
     return day, name, faults
 
 
+def _any_twice(frame: pl.DataFrame, day: str, name: str) -> bool:
+    days = frame.lazy().group_by(name).agg(pl.col(day).n_unique()).select(pl.col(day).sum())
+    return bool(days.collect().item() < frame.height)
+
+
 def _trees(
     expressions: Mapping[str, str] | str,
     frame: pl.DataFrame,
     given: frozenset[str],
+    keys: tuple[str, str],
     faults: list[str],
 ) -> dict[str, Node]:
     """Parsed expressions; what cannot be read or has no column is added to ``faults``."""
+    if isinstance(expressions, str) and not expressions.isidentifier():
+        expressions = {"value": expressions}
     if isinstance(expressions, str):
         from wealthos_pipeline.factors.library import load
 
-        members = load((expressions,)).factors.values()
+        members = load((expressions,), strict=False).factors.values()
         expressions = {
             f.name: f.expression
             for f in members
             if f.expression and not f.target and f.asset_class is AssetClass.EQUITY
         }
+    if not isinstance(expressions, Mapping):
+        raise FactorError(
+            f"expressions are {{name: expression}}, found a {type(expressions).__name__}"
+        )
+    if taken := [n for n in expressions if n in keys]:
+        faults.append(f"{taken[0]!r} is a column of the table that says when or who: another name")
     out: dict[str, Node] = {}
     lacking: dict[str, list[str]] = {}
     for name, text in expressions.items():
