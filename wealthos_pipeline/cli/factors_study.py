@@ -242,20 +242,19 @@ def _show(factor: Factor, study: Study, bars: Bars) -> None:
         ],
         title="Rank IC, times direction",
         right=("horizon", "rank IC", "t", "detectable", "ICIR", "dates"),
-        dim=[i for i, r in enumerate(shown) if abs(r["t"] or 0.0) < 2],
+        dim=[i for i, r in enumerate(shown) if r["p_value"] is None or r["p_value"] > 0.05],
     )  # fmt: skip
     quantiles = study.quantiles.filter((pl.col("universe") == main) & (pl.col("horizon") == h))
     most = max((abs(v) for v in quantiles["mean_excess"].drop_nulls()), default=0.0)
-    last = study.buckets
     table(
         ["bucket", "return", "over the mean", ""],
         [
             [
-                f"{r['bucket']}{' lowest values' if i == 0 else ' highest values' if i == last - 1 else ''}",
+                f"{r['bucket']}{' lowest values' if r['bucket'] == 1 else ' highest values' if r['bucket'] == 5 else ''}",
                 cell(r["mean_return"], "+.2%"), cell(r["mean_excess"], "+.2%"),
                 bar(r["mean_excess"], most),
             ]
-            for i, r in enumerate(quantiles.sort("bucket").to_dicts())
+            for r in quantiles.sort("bucket").to_dicts()
         ],
         title=f"Mean return over {h} sessions, by value",
         right=("return", "over the mean"),

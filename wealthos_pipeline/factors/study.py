@@ -40,12 +40,13 @@ class Study:
 
     ic: ``universe, variant, horizon, date, n, ic, rank_ic``, times direction; one row where
         at least ``MIN_NAMES`` names have a value and a label.
-    summary: ``universe, variant, horizon, dates, mean_ic, mean_rank_ic, se, t_newey_west, t_bootstrap,
+    summary: ``universe, variant, horizon, dates, mean_ic, mean_rank_ic, se, half_width, t_newey_west, t_bootstrap,
         t_non_overlapping, t, decided_by, p_value, detectable_ic, icir, low, high, positive``. t: the one
         nearest 0 of the three (see ``stats.mean_test``); se: the largest of the three; icir: mean over
         standard deviation of the rank IC by date, not annualised; low, high: 95 % interval of the mean
-        rank IC from seeded draws of the stationary bootstrap; positive: share of dates above 0.
-    decay: ``universe, variant, horizon, mean_rank_ic, low, high``; low and high ± 1.96 · se.
+        rank IC, its shape from seeded draws of the stationary bootstrap, its width ``half_width``, that of
+        se and Student's t with as many degrees as labels side by side, less one; positive: share of dates above 0.
+    decay: ``universe, variant, horizon, mean_rank_ic, low, high``; low and high ± half_width.
     quantiles: ``universe, horizon, bucket, dates, mean_return, mean_excess``: decimal over the
         horizon; excess over the mean of the date's names.
     spread: ``universe, horizon, dates, gross, renewal, cost, net, t_gross, t_net``: top minus bottom

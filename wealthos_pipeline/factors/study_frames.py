@@ -127,11 +127,18 @@ def summary_frame(
             low = high = math.nan
             if len(kept) > 1 and draws:
                 drawn = stationary_means(kept, mean_block(kept, h), draws, seed)
-                low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
+                # the bootstrap alone is too sure of itself where labels overlap: it gives the shape,
+                # the most careful standard error the width
+                low, high = (
+                    test.mean
+                    + (np.quantile(drawn, (0.025, 0.975)) - test.mean)
+                    * (test.half_width / (1.96 * float(drawn.std()) or math.nan))
+                ).tolist()
             rows.append(
                 {
                     "universe": universe, "variant": variant, "horizon": h, "dates": len(kept),
                     "mean_ic": mean(ic), "mean_rank_ic": test.mean, "se": test.se,
+                    "half_width": test.half_width,
                     "t_newey_west": test.t_newey_west, "t_bootstrap": test.t_bootstrap,
                     "t_non_overlapping": test.t_non_overlapping, "t": test.t,
                     "decided_by": test.decided_by, "p_value": test.p_value,
@@ -145,8 +152,8 @@ def summary_frame(
 def decay_frame(summary: pl.DataFrame) -> pl.DataFrame:
     return summary.select(
         "universe", "variant", "horizon", "mean_rank_ic",
-        low=pl.col("mean_rank_ic") - 1.96 * pl.col("se"),
-        high=pl.col("mean_rank_ic") + 1.96 * pl.col("se"),
+        low=pl.col("mean_rank_ic") - pl.col("half_width"),
+        high=pl.col("mean_rank_ic") + pl.col("half_width"),
     )  # fmt: skip
 
 

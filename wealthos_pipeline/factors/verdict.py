@@ -8,10 +8,17 @@ from typing import Literal
 
 import polars as pl
 
+from wealthos_pipeline.factors.multiple import HURDLE, HURDLE_P
 from wealthos_pipeline.factors.study import Study
 
-PROVEN, HINT = 3.0, 2.0
-"""|t| of Harvey, Liu & Zhu (2016) for a factor that was searched for; |t| of a single test."""
+HINT_P = math.erfc(2.0 / math.sqrt(2.0))
+"""Two-sided p-value of a normal 2, 0.046: a single test. Of ``HURDLE_P``: a factor that was searched for."""
+
+MANY = 30
+"""From as many labels side by side on, Student's t is about a normal and need not be explained."""
+
+SOME_DATES = 60
+"""A calendar year with fewer dates is not counted among the years."""
 
 Tone = Literal["strong", "weak", "none", "against"]
 
@@ -20,7 +27,8 @@ Tone = Literal["strong", "weak", "none", "against"]
 class Verdict:
     """What a study comes to at one horizon of its first universe.
 
-    tone: ``strong`` (t ≥ 3), ``weak`` (t ≥ 2), ``none``, ``against`` (t ≤ −2: the other way round).
+    tone: ``strong`` (p-value of a t of 3), ``weak`` (of a t of 2), ``none``, ``against`` (of a t of −2: the
+    other way round). Of few labels that takes a larger |t|.
     headline: one clause; sentences: what goes with it, most important first.
     """
 
@@ -41,15 +49,22 @@ def verdict(study: Study, horizon: int | None = None) -> Verdict:
     main = study.universes[0]
     row = _at(study.summary, horizon=h, universe=main, variant="plain")
     mean, t, least = _number(row, "mean_rank_ic"), _number(row, "t"), _number(row, "detectable_ic")
+    p, labels = _number(row, "p_value"), max(_count(row, "dates") // h, 1)
     tone: Tone = (
-        "strong" if t >= PROVEN else "weak" if t >= HINT else "against" if t <= -HINT else "none"
+        "none" if not p <= HINT_P else "against" if t < 0 else "strong" if p <= HURDLE_P else "weak"
     )
-    facts = f"rank IC {_signed(mean)} at {h} sessions, |t| {abs(t):.1f}" if t == t else (
+    few = (
+        f" with {labels} {'label' if labels == 1 else 'labels'} side by side"
+        if labels < MANY
+        else ""
+    )
+    facts = f"rank IC {_signed(mean)} at {h} sessions, |t| {abs(t):.1f}{few}" if t == t else (
         f"rank IC {_signed(mean)} at {h} sessions, too few dates for a t")  # fmt: skip
     limit = f"this panel could not show an IC below {least:.3f}" if least == least else ""
     headline = {
         "strong": f"It works as stated: {facts}",
-        "weak": f"A hint, no proof: {facts}; a factor that was searched for needs 3.0",
+        "weak": f"A hint, no proof: {facts}; a factor that was searched for needs {HURDLE}"
+        + (" of many labels" if few else ""),
         "against": f"It works the other way round: {facts}",
         "none": f"Nothing to see: {facts}" + (f"; {limit}" if limit else ""),
     }[tone]
@@ -70,13 +85,13 @@ def _others(study: Study, h: int) -> list[str]:
         & (pl.col("variant") == "plain")
         & (pl.col("horizon") != h)
     ).sort("horizon")
-    high = rows.filter(pl.col("t").abs() >= PROVEN)["horizon"].to_list()
+    high = rows.filter(pl.col("p_value") <= HURDLE_P)["horizon"].to_list()
     if not high:
         return []
     *first, last = map(str, high)
     words = f"{', '.join(first)} and {last}" if first else last
     return [
-        f"At {words} sessions |t| is above {PROVEN:g}: {len(study.horizons)} horizons were looked at, and to "
+        f"At {words} sessions |t| is above {HURDLE:g}: {len(study.horizons)} horizons were looked at, and to "
         "choose one afterwards is a search."
     ]
 
@@ -107,7 +122,7 @@ def _inclusion(study: Study, h: int) -> list[str]:
         return []
     return [
         f"Over all names the rank IC is {_signed(every)} against {_signed(inside)} over members at the "
-        "date; what it is higher comes from knowing who was to be included."
+        "date; names that were to be included had risen before, which members at the date do not count."
         if every > inside
         else f"Over all names, members to be included, the rank IC is {_signed(every)}; over members at the "
         f"date it is {_signed(inside)}."
@@ -115,11 +130,14 @@ def _inclusion(study: Study, h: int) -> list[str]:
 
 
 def _years(study: Study, h: int) -> list[str]:
-    rows = study.by_year.filter(pl.col("horizon") == h).drop_nulls("mean_rank_ic")
+    rows = study.by_year.filter((pl.col("horizon") == h) & (pl.col("dates") >= SOME_DATES))
+    rows = rows.drop_nulls("mean_rank_ic")
     if rows.height < 3:
         return []
     good = rows.filter(pl.col("mean_rank_ic") > 0).height
-    return [f"The rank IC was positive in {good} of {rows.height} calendar years."]
+    return [
+        f"The rank IC was positive in {good} of {rows.height} calendar years with {SOME_DATES} dates or more."
+    ]
 
 
 def _neutral(study: Study, h: int) -> list[str]:
@@ -142,6 +160,11 @@ def _at(frame: pl.DataFrame, **key: int | str) -> dict[str, object]:
 def _number(row: dict[str, object], name: str) -> float:
     value = row.get(name)
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _count(row: dict[str, object], name: str) -> int:
+    value = row.get(name)
+    return value if isinstance(value, int) else 0
 
 
 def _signed(value: float) -> str:

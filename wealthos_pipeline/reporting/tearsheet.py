@@ -113,7 +113,7 @@ def _lead(study: Study, said: Verdict) -> Figures:
         (
             ("Rank IC", number(at["mean_rank_ic"], 3, sign=True), f"{h} sessions, times direction", ""),
             ("t", number(at["t"], 1, sign=True), f"least of three: {str(at['decided_by'] or '–').replace('_', ' ')}",
-             "" if abs(at["t"] or 0) >= 2 else "muted"),
+             "muted" if at["p_value"] is None or at["p_value"] > 0.05 else ""),
             ("Detectable", number(at["detectable_ic"], 3), "smallest IC that these data can show", ""),
             ("Top less bottom", percent(money["net"], 2, sign=True),
              f"after costs; {percent(money['gross'], 2, sign=True)} before", "neg" if (money["net"] or 0) < 0 else ""),
@@ -132,7 +132,7 @@ def _ranking(study: Study, said: Verdict, charts: dict[str, bytes]) -> tuple[Blo
             for r in ordered:
                 if (r["universe"], r["variant"]) != (u, v):
                     continue
-                strong = abs(r["t"] or 0.0) >= 2
+                strong = r["p_value"] is not None and r["p_value"] <= 0.05
                 rows.append(
                     cells(
                         Cell(_over(study, u, v), "" if (u, v) == (study.universes[0], "plain") else "muted"),

@@ -30,7 +30,8 @@ class MeanTest:
     """Mean of a series whose neighbours overlap by ``horizon``, and how sure it is.
 
     se: the largest of the three standard errors. t: the t nearest 0, ``decided_by`` its method.
-    p_value: two-sided, of ``t``. detectable: 2.8 · se, the smallest mean seen with 80 % power at 5 %.
+    p_value: two-sided, of ``t``. half_width: of a 95 % interval, ``se`` times Student's quantile with
+    the same degrees. detectable: 2.8 · se, the smallest mean seen with 80 % power at 5 %.
     NaN where there are fewer than two values or they are all alike.
     """
 
@@ -43,6 +44,7 @@ class MeanTest:
     t: float
     decided_by: str
     p_value: float
+    half_width: float
     detectable: float
 
 
@@ -54,7 +56,7 @@ def mean_block(values: np.ndarray, horizon: int) -> float:
 
 def mean_test(values: np.ndarray, horizon: int) -> MeanTest:
     """Test of the mean of ``values`` (1-D, in time order, NaN dropped) with labels of ``horizon``."""
-    from scipy.special import stdtr
+    from scipy.special import stdtr, stdtrit
 
     x = np.asarray(values, dtype=np.float64).ravel()
     kept = x[np.isfinite(x)]
@@ -72,5 +74,6 @@ def mean_test(values: np.ndarray, horizon: int) -> MeanTest:
     free = max(len(kept) // horizon - 1, 1)
     return MeanTest(
         len(kept), mean, se, t_nw, t_boot, t_apart, t, decided,
-        2.0 * float(stdtr(free, -abs(t))) if decided else math.nan, detectable_mean(se),
+        2.0 * float(stdtr(free, -abs(t))) if decided else math.nan,
+        float(stdtrit(free, 0.975)) * se, detectable_mean(se),
     )  # fmt: skip

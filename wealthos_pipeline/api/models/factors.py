@@ -29,7 +29,9 @@ class FactorPerformance(Answer):
     bh_rejected: bool | None = Field(
         None, description="survives a false-discovery rate of 5 % over the library"
     )
-    hlz_passed: bool | None = Field(None, description="|t| > 3.0")
+    hlz_passed: bool | None = Field(
+        None, description="p_value below 0.0027, which is |t| > 3.0 of many dates"
+    )
     icir: float | None = Field(None, description="mean over deviation of the rank IC by date")
     monotonicity: float | None = None
     spread_net: float | None = Field(None, description="mean_spread after costs, decimal")

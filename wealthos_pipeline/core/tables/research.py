@@ -91,7 +91,13 @@ FACTORS = (
                 "",
                 True,
             ),
-            _C("hlz_passed", "bool", "|t| > 3.0 (Harvey, Liu & Zhu 2016)", "", True),
+            _C(
+                "hlz_passed",
+                "bool",
+                "p_value below 0.0027, which is |t| > 3.0 of many dates (Harvey, Liu & Zhu 2016)",
+                "",
+                True,
+            ),
             _C("icir", "f64", "mean over standard deviation of the rank IC by date", "", True),
             _C(
                 "monotonicity",
