@@ -323,7 +323,6 @@ def of_sector(x: np.ndarray, i: int) -> float:
 OF_NAMES: dict[str, Callable[[Market, int, int], float]] = {
     "momentum_12_7": lambda k, t, i: back(k.c[:, i], t, 126) / back(k.c[:, i], t, 252) - 1,
     "frog_in_the_pan_12_1": shares_up,
-    "high_52w_recency": lambda k, t, i: place_of_max(last(k.c[:, i], t, 252), 245) / 252,
     "momentum_acceleration": lambda k, t, i: back(k.c[:, i], t, 21) / back(k.c[:, i], t, 126)
     - back(k.c[:, i], t, 126) / back(k.c[:, i], t, 231),
     "sharpe_momentum_12_1": rolled("r", 160, lambda x: x.mean() / x.std(ddof=1), 231, 21),

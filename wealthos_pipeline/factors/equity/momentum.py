@@ -67,16 +67,6 @@ FACTORS = (
         nan_means="fewer than 160 returns in the 231 sessions",
     ),
     Factor(
-        name="high_52w_recency",
-        expression="IdxMax($close, 252, min_periods=245) / 252",
-        asset_class=AssetClass.EQUITY,
-        family="momentum",
-        direction=+1,
-        title="Place of the 52-week high among the 252 sessions: 1 is today [ratio]",
-        reference="Bhootra & Hur (2013)",
-        nan_means="fewer than 245 bars in the 252 sessions",
-    ),
-    Factor(
         name="momentum_acceleration",
         expression="Ref($close, 21) / Ref($close, 126) - Ref($close, 126) / Ref($close, 231)",
         asset_class=AssetClass.EQUITY,
