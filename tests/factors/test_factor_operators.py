@@ -214,7 +214,7 @@ def test_the_same_bits_wherever_the_computation_starts(
 ) -> None:
     """Only ``lookback`` sessions are given, and only dates from ``start`` on are asked for."""
     back = min(lookback(parse(EXPRESSIONS[name])), SESSIONS)
-    for offset in (min(back, 40), 45, 58, 68):
+    for offset in (min(back, 40), 58):
         start = calendar.offset(FIRST, offset)
         given_bars = bars.filter(pl.col("date") >= calendar.offset(start, -back))
         part = run({name: EXPRESSIONS[name]}, given_bars, calendar, instruments, start=start)
@@ -252,7 +252,7 @@ nan = math.nan
 PLAIN = (X, Y, f"({X} + {Y})", f"({X} * {Y})", f"({X} - 2 * {Y})")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_any_window_over_any_short_history(data, calendar) -> None:
     """Random bars in eighths, random windows: exact inputs, so that all that differs is the kernel."""
