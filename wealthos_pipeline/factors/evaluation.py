@@ -205,7 +205,10 @@ def summary(
         sign = library.factors[factor].direction if factor in library.factors else 1
         rank_ic = part["rank_ic"] * sign
         test = mean_test(rank_ic, horizon)
-        buckets = [m for q in range(1, 6) if math.isfinite(m := mean(part[f"q{q}"]) * sign)]
+        # less the middle of the outer two: days with few names have no bucket 2, and another market
+        level = 0.5 * (part["q1"] + part["q5"])
+        over = [mean(part[f"q{q}"] - level) * sign for q in range(1, 6)]
+        buckets = [m for m in over if math.isfinite(m)]
         spread, persistence = mean(part["spread"]), mean(part["rank_autocorrelation"])
         rows.append(
             {

@@ -241,8 +241,10 @@ def _members(
     rows = []
     for i, name in enumerate(names):
         sign = directions[name]
-        full = mean_test(ics[i, :, 1] * sign, step)
         part = mean_test(ics[i, :, 2] * sign, step)
+        # side by side only over the same months; without any marginal IC over all of them
+        same = np.isfinite(ics[i, :, 2]) if part.observations else np.ones(ics.shape[1], bool)
+        full = mean_test(ics[i, same, 1] * sign, step)
         nearest = int(np.argmax(near[i]))
         alone = len(names) == 1 or not near[i, nearest] > 0
         rows.append(

@@ -48,14 +48,16 @@ class Study:
         se and Student's t with as many degrees as labels side by side, less one; positive: share of dates above 0.
     decay: ``universe, variant, horizon, mean_rank_ic, low, high``; low and high ± half_width.
     quantiles: ``universe, horizon, bucket, dates, mean_return, mean_excess``: decimal over the
-        horizon; excess over the mean of the date's names.
+        horizon; excess over the mean of the date's names. Dates of few names have buckets 1, 3, 5 or 1, 5
+        alone: where ``dates`` differ, so does the market behind ``mean_return``.
     spread: ``universe, horizon, dates, gross, renewal, cost, net, t_gross, t_net``: top minus bottom
         bucket times direction, a horizon; renewal: share of names replaced after a horizon, mean of
         both legs; cost = 4 · cost_bp / 10,000 · renewal: two legs, each sold and bought.
     cumulative: ``universe, date, q1 … q5, spread, spread_net``: growth of 1 less 1 over labels of one
-        session, date being the last of the label; the spread's days are added, not compounded.
+        session, date being the last of the label; the spread's days are added, not compounded. Null, and
+        unchanged by the day, where the date has too few names for the bucket.
     monotonicity: ``universe, horizon, buckets, spearman, right_steps``: rank correlation of the
-        bucket's number and mean return times direction; share of steps up from bucket to bucket.
+        bucket's number and mean excess times direction; share of steps up from bucket to bucket.
     turnover: ``universe, date, top, bottom``: one-way, since the session before.
     autocorrelation: ``universe, lag, rank_autocorrelation``: mean over dates.
     coverage: ``universe, date, bars, values, share``.
@@ -128,8 +130,8 @@ def study(
     last = cells.first + len(cells.index) - 1
     if end_known is not None:
         last = min(last, calendar.slot(calendar.last_known(end_known)))
+    cells = _between(cells, 0, max(last + 1 - cells.first, 0))
     x = cells.column(values, name, calendar)
-    x[max(last + 1 - cells.first, 0) :] = np.nan
     found = np.flatnonzero(np.isfinite(x).any(axis=1))
     if not len(found):
         raise FactorError(
@@ -144,7 +146,7 @@ def study(
             f"{tuple(horizons)} with a delay of {delay}"
         )
     first = int(found[0])
-    cells = _from(cells, first)
+    cells = _between(cells, first, len(x))
     x = x[first:]
     notes: dict[str, str] = {}
     labels = {h: cells.labels(h, delay, last) for h in sorted({1, *kept})}
@@ -213,11 +215,12 @@ def half_life(autocorrelation: pl.DataFrame) -> float:
     return lag * math.log(0.5) / math.log(before) if before < 1.0 else math.inf
 
 
-def _from(cells: Grid, row: int) -> Grid:
-    """The grid from ``row`` on: nothing before the factor's first value is needed."""
+def _between(cells: Grid, begin: int, end: int) -> Grid:
+    """The rows ``begin`` to ``end`` of the grid: nothing before the factor's first value is needed, nothing
+    after what was known may be."""
     return Grid(
-        cells.ids, cells.first + row, cells.days[row:], cells.index[row:], cells.bar[row:],
-        cells.traded[row:],
+        cells.ids, cells.first + begin, cells.days[begin:end], cells.index[begin:end],
+        cells.bar[begin:end], cells.traded[begin:end],
     )  # fmt: skip
 
 

@@ -220,10 +220,7 @@ def cumulative_frame(
             pl.DataFrame(
                 {
                     "date": days,
-                    **{
-                        f"q{q}": np.cumprod(1.0 + block[kept, Q1 + q - 1]) - 1.0
-                        for q in range(1, 6)
-                    },
+                    **{f"q{q}": growth(block[kept, Q1 + q - 1]) for q in range(1, 6)},
                     "spread": np.cumsum(spread),
                     "spread_net": np.cumsum(spread - cost),
                 }
@@ -234,10 +231,17 @@ def cumulative_frame(
     return pl.concat(parts)
 
 
+def growth(returns: np.ndarray) -> np.ndarray:
+    """Growth of 1 less 1; NaN stay and do not count."""
+    grown = np.cumprod(1.0 + np.nan_to_num(returns, nan=0.0)) - 1.0
+    out: np.ndarray = np.where(np.isnan(returns), np.nan, grown)
+    return out
+
+
 def monotonicity_frame(quantiles: pl.DataFrame, direction: int) -> pl.DataFrame:
     rows = []
     for key, part in quantiles.group_by("universe", "horizon", maintain_order=True):
-        returns = part["mean_return"].to_numpy() * direction
+        returns = part["mean_excess"].to_numpy() * direction
         rows.append(
             {
                 "universe": key[0], "horizon": key[1], "buckets": len(returns),

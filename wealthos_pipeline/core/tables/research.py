@@ -102,7 +102,8 @@ FACTORS = (
             _C(
                 "monotonicity",
                 "f64",
-                "rank correlation of a bucket's number and its mean return, times direction",
+                "rank correlation of a bucket's number and its mean return over the middle of the outer two, "
+                "times direction",
                 "",
                 True,
             ),
@@ -164,7 +165,13 @@ FACTORS = (
             _C("nearest_correlation", "f64", "correlation with it", "", True),
             _C("horizon", "i32", "label horizon", "sessions"),
             _C("dates", "i32", "months with a marginal IC: three names a base factor at least"),
-            _C("mean_rank_ic", "f64", "mean rank IC of these months' first sessions", "", True),
+            _C(
+                "mean_rank_ic",
+                "f64",
+                "mean rank IC of these months' first sessions; of all where there are none",
+                "",
+                True,
+            ),
             _C("marginal_ic", "f64", "the same of what the base does not explain", "", True),
             _C("t_marginal", "f64", "careful t of marginal_ic (see factors.summary)", "", True),
             _known("that of the last score, or of the last label if later"),
