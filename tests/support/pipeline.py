@@ -195,9 +195,10 @@ class Driver:
         start = stage._start(session, SimpleNamespace(full=full, dirty_from=dirty, clean=False))
         for table, made in stage._conformed(stage.compute(Work(session, start))).items():
             terms = lake.contract(table)
-            rows, since = made, start
+            whole = made if isinstance(made, pl.DataFrame) else pl.concat(list(made))
+            rows, since = whole, start
             if table in stage.latest_only:
-                rows, since = stage._without_stale(session, terms, made, start)
+                rows, since = stage._without_stale(session, terms, whole, start)
             if table in self.tamper:
                 rows = self.tamper[table](rows, lake, now)
             lake.store(table, rows, since if terms.date_column else None)
