@@ -144,3 +144,15 @@ def test_mask_does_not_tell_that_a_suspended_name_comes_back(
             instruments=until(instruments, hole), calendar=calendar,
         )  # fmt: skip
         assert_same(whole.filter(pl.col("date") <= hole), past, hole)
+
+
+def test_what_else_is_in_a_family_changes_no_bit(prices, instruments, calendar) -> None:
+    """0 and -0 are equal, so a plan makes one step of them: it must be the same one always."""
+    texts = {"b": "$close * -0.0", "c": "$close * (0 * -1)", "x": "$close * 0"}
+    both = Family(
+        AssetClass.EQUITY, "own",
+        tuple(Factor(n, AssetClass.EQUITY, "own", 1, "", "", t) for n, t in texts.items()),
+    )  # fmt: skip
+    given = {"instruments": instruments, "calendar": calendar}
+    alone = compute(family(texts["x"]), prices, None, **given)
+    assert_same(alone, compute(both, prices, None, **given), "0 and -0")

@@ -161,7 +161,7 @@ class Parser:
             case ast.UnaryOp(op=ast.USub()):
                 inner = self._node(node.operand)
                 return (
-                    Node("Const", (), (-_value(inner),))
+                    self._const(-_value(inner), node)
                     if inner.op == "Const"
                     else Node("Neg", (inner,))
                 )
@@ -204,7 +204,7 @@ class Parser:
     def _const(self, value: float, node: ast.AST) -> Node:
         if not math.isfinite(value):
             raise self._stop("this number is too large", node)
-        return Node("Const", (), (value,))
+        return Node("Const", (), (value + 0.0,))  # 0 and -0 are one step of a plan: one zero
 
     def _binary(self, op: str, left: ast.expr, right: ast.expr, node: ast.AST) -> Node:
         return self._checked(op, (self._node(left), self._node(right)), node, right)
