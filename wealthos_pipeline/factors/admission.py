@@ -6,6 +6,11 @@ A factor is admitted when, on a part of the panel drawn by its definition's hash
 - its lookback is enough: with that much history and no more, the bits are the same;
 - it is a function of its input: asked twice, it says the same;
 - it gives numbers, one a key, in time.
+
+What this cannot see: a function that finds the future outside of the frame it is given (a file, a table
+of the lake, the network), one that looks ahead on a few dates only and none of them was drawn, and a
+definition chosen because of how it did. The live record sees them all: what was issued is kept and held
+against what came (``record.issued``).
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.dated import compute_blocks
 from wealthos_pipeline.factors.engine import compute
 from wealthos_pipeline.factors.expression import parse, walk
 from wealthos_pipeline.factors.library import Family, Fault, Library
@@ -74,6 +80,21 @@ class Market:
             start=start,
         )
 
+    def blocks(
+        self, family: Family, start: date | None, *, memory_mb: int
+    ) -> Iterator[pl.DataFrame]:
+        """``values`` as blocks of dates of at most ``memory_mb`` each."""
+        return compute_blocks(
+            family,
+            self.prices,
+            self.series,
+            instruments=self.instruments,
+            statements=self.statements,
+            calendar=self.calendar,
+            start=start,
+            memory_mb=memory_mb,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -102,6 +123,8 @@ def examine(
     reason: str | None
     try:
         begun = time.monotonic()
+        # the past first: a function that keeps what it was given has not seen the future yet
+        first = part.until(chosen[0]).values(family) if factor.function and chosen else None
         whole = part.values(family)
         took = time.monotonic() - begun
         if took > seconds:
@@ -110,7 +133,7 @@ def examine(
                 f"at most {seconds:.0f} s"
             )
             return Verdict(factor, False, reason, *tried)
-        reason = next(_reasons(factor, family, part, whole, chosen), None)
+        reason = next(_reasons(factor, family, part, first, whole, chosen), None)
     except Exception as error:  # whatever an own factor sets off must not stop a run
         return Verdict(factor, False, _words(factor, error), *tried)
     if reason is not None:
@@ -122,12 +145,19 @@ def examine(
 
 
 def _reasons(
-    factor: Factor, family: Family, market: Market, whole: pl.DataFrame, cuts: Sequence[date]
+    factor: Factor,
+    family: Family,
+    market: Market,
+    first: pl.DataFrame | None,
+    whole: pl.DataFrame,
+    cuts: Sequence[date],
 ) -> Iterator[str]:
-    """Why the factor cannot be admitted, worst first."""
+    """Why the factor cannot be admitted, worst first. first: values up to the first cut, computed
+    before the whole."""
     for cut in cuts:
         past = whole.filter(pl.col("date") <= cut)
-        if odd := differs(factor.name, past, market.until(cut).values(family)):
+        seen = market.until(cut).values(family) if first is None or cut != cuts[0] else first
+        if odd := differs(factor.name, past, seen):
             yield f"looks ahead: {odd('with later data', 'without')}, cut at {cut}"
     if factor.function is not None and (odd := differs(factor.name, whole, market.values(family))):
         yield f"is not a function of its input: {odd('at first', 'when asked again')}"
