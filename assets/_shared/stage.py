@@ -284,7 +284,7 @@ class Stage:
             )
         session.run.done(plan)
         note = "everything" if work.start is None else f"from {work.start}"
-        note = "; ".join([note, *work.said])
+        note = "; ".join([note, *(said.split("\n")[0] for said in work.said)])
         _LOG.info(
             "finished",
             extra={**extra, "rows": rows, "seconds": time.perf_counter() - started, "note": note},

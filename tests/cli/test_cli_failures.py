@@ -71,3 +71,16 @@ def test_a_stated_delisting_of_nobody_is_told(
 
 def test_failures_of_another_run_are_not_told() -> None:
     assert told(("yahoo", "KO", "gone", "prices", None), run="r0") == []
+
+
+def test_own_factors_left_out_are_told() -> None:
+    tried = pl.DataFrame(
+        {"factor": ["d", "good", "b", "c", "a"], "admitted": [False, True, False, False, False]}
+    )
+    published: Any = SimpleNamespace(
+        settings=load_settings(),
+        manifest=SimpleNamespace(run_id=RUN),
+        read=lambda name: tried if name == "factors.admissions" else contract(name).empty(),
+    )
+    (said,) = summary._attention(published)
+    assert said == "4 own factors left out (a, b, c, …): `wealthos factors check`"

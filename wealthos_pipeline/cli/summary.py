@@ -159,6 +159,12 @@ def _attention(run: Published) -> list[str]:
         lines.append(
             f"{count(quarantine.height, 'raw row')} in quarantine: `wealthos data quarantine`"
         )
+    admissions = run.read("factors.admissions")
+    if admissions.height and (out := admissions.filter(~pl.col("admitted"))["factor"].to_list()):
+        named = ", ".join(sorted(out)[:3]) + (", …" if len(out) > 3 else "")
+        lines.append(
+            f"{count(len(out), 'own factor')} left out ({named}): `wealthos factors check`"
+        )
     checks = run.read("meta.checks").filter(
         (pl.col("run_id") == run.manifest.run_id) & ~pl.col("success")
     )
