@@ -18,7 +18,7 @@ from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.factors.study import Study, study
 from wealthos_pipeline.factors.verdict import verdict
-from wealthos_pipeline.reporting import tearsheet
+from wealthos_pipeline.reporting import tearsheet, tearsheet_charts
 
 FACTOR = Factor(
     "planted", AssetClass.EQUITY, "own", 1, "Planted <signal> [decimal]", "nobody (2020)",
@@ -123,3 +123,12 @@ def test_a_page_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         tearsheet.write(tmp_path / "file" / "x.html", "")
     tearsheet.write(tmp_path / "deep" / "x.html", "page")
     assert (tmp_path / "deep" / "x.html").read_text() == "page"
+
+
+def test_an_axis_says_where_its_ticks_are() -> None:
+    from matplotlib.figure import Figure
+
+    axis = Figure().add_subplot().yaxis
+    tearsheet_charts._signed(axis)
+    said = [axis.get_major_formatter()(v, 0) for v in (-0.075, -0.05, 0.0, 0.025, 0.1, 3 * 0.1)]
+    assert said == ["−0.075", "−0.05", "0", "+0.025", "+0.10", "+0.30"]

@@ -62,7 +62,11 @@ def _thin(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _signed(axis: Any, digits: int = 2) -> None:
-    axis.set_major_formatter(lambda v, _: f"{v:+.{digits}f}".replace("-", "−") if v else "0")
+    def words(v: float, _: int) -> str:
+        d = next((d for d in range(digits, 9) if abs(round(v, d) - v) < 1e-9), digits)
+        return f"{v:+.{d}f}".replace("-", "−") if v else "0"
+
+    axis.set_major_formatter(words)
 
 
 def _cumulative_ic(study: Study, h: int) -> Figure | None:
