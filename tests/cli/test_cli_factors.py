@@ -58,6 +58,18 @@ def test_a_wrong_expression_is_shown_with_its_place(call, nowhere) -> None:
     assert call("factors", "explain", "momentun_12_1", "--root", nowhere).code == 2
 
 
+def test_what_a_shell_or_a_habit_makes_of_an_expression_is_explained(call, nowhere) -> None:
+    body = call("factors", "explain", "-1*$close", "--json", "--root", nowhere).json
+    assert body["fields"] == ["close"]
+    emptied = call("factors", "explain", "Mean(, 20) / Ref(, 5)", "--root", nowhere)  # "$close"
+    assert (emptied.code, "in single quotes" in emptied.err) == (9, True)
+    typo = call("factors", "explain", "Mean(, 20) / $close", "--root", nowhere)
+    assert (typo.code, "in single quotes" in typo.err) == (9, False)
+    for word in ("close", "sector", "Mean"):
+        said = call("factors", "explain", word, "--root", nowhere)
+        assert (said.code, "a word of the language" in said.err) == (9, True)
+
+
 def test_an_expression_is_judged_on_a_plain_table(call, panel: Path, nowhere) -> None:
     """The mean rank IC is SciPy's, date by date; the sign turns with the direction."""
     words = ("factors", "evaluate", "$close / Ref($close, 1) - 1", "--panel", panel, "--horizon", 1)
@@ -128,6 +140,13 @@ def test_new_writes_what_it_was_told_and_keeps_what_is_there(call, inputs: Path)
 def test_new_refuses_what_could_not_be_used(call, inputs: Path, words, told: str) -> None:
     said = call("factors", "new", *words)
     assert (said.code, told in said.err) == (9, True)
+    assert not inputs.exists()
+
+
+def test_new_asks_for_an_expression_that_is_not_blank(call, inputs: Path) -> None:
+    for words in (("x",), ("x", ""), ("x", "  "), ("x", "$close", "--python")):
+        said = call("factors", "new", *words)
+        assert (said.code, "give either an expression" in said.err) == (2, True)
     assert not inputs.exists()
 
 

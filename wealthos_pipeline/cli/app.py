@@ -149,7 +149,8 @@ def run(argv: list[str]) -> int:
 
 def _formula(word: str) -> str:
     """``-Std($ret, 20)`` is an expression and no option: with a blank before it, it is read as one."""
-    return f" {word}" if word[:1] == "-" and word[1:2] != "-" and "(" in word else word
+    formula = "(" in word or "$" in word
+    return f" {word}" if word[:1] == "-" and word[1:2] != "-" and formula else word
 
 
 def _keep(text: str, argv: list[str]) -> Path:

@@ -120,7 +120,7 @@ def new(
 
     if direction not in (-1, 1):
         raise ConfigError(f"--direction is 1 or -1, found {direction}")
-    if python == (expression is not None):
+    if python == bool((expression or "").strip()):
         raise ConfigError(
             f"give either an expression, `wealthos factors new {name} 'Mean($ret, 20)'`, or --python"
         )

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 ADHOC = "expression"
 """Name of a factor that was typed."""
 
+_WRITTEN = (
+    "{0!r} is a word of the language and no factor. An expression is written in single quotes, with "
+    "$ before a field: 'Mean($close, 20)'"
+)
+
 _COLUMNS = (
     "instrument_id", "date", "slot", "open", "high", "low", "close", "volume", "split_index", "tr_index",
     "dollar_volume", "flags", "known_at",
@@ -66,15 +71,27 @@ def resolve(text: str, settings: Settings, direction: int | None = None) -> Fact
 
     from wealthos_pipeline.cli.lookup import find
     from wealthos_pipeline.core.asset import AssetClass
+    from wealthos_pipeline.core.errors import FactorError
     from wealthos_pipeline.core.factor import Factor
     from wealthos_pipeline.factors import expression as language
+    from wealthos_pipeline.factors.operators import FIELDS, LABELS, OPERATORS
 
     text = text.strip()
     if re.fullmatch(r"\w+", text):
         known = library(settings).factors
+        if text not in known and (text in FIELDS or text in LABELS or text in OPERATORS):
+            raise FactorError(_WRITTEN.format(text))
         factor = known[find("factor", text, known, "wealthos factors list --set all")]
         return factor if direction is None else replace(factor, direction=direction)
-    language.parse(text)
+    try:
+        language.parse(text)
+    except FactorError as error:
+        if "$" in text or not re.search(r"[(,]\s*[,)]", text):
+            raise
+        raise FactorError(
+            f"{error}\nA shell takes $close away between double quotes: write the expression in "
+            "single quotes, 'Mean($close, 20)'"
+        ) from error
     return Factor(
         ADHOC, AssetClass.EQUITY, ADHOC, direction or 1, text, "typed at the prompt",
         expression=text, sets=(),
