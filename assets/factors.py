@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from assets._shared.stage import Stage, Watch, Work, stage
+from assets._shared.stage import Frames, Stage, Watch, Work, stage
 from assets._shared.watch import FactorWatch
 from assets.evaluation import score_stages
 from wealthos_pipeline.core.data import contract
@@ -30,7 +30,7 @@ _ENGINE = tuple(
     f"factors/{name}"
     for name in (
         "definition.py", "engine.py", "execution.py", "expression.py", "functions.py", "groups.py",
-        "kernels", "library.py", "masks.py", "operators.py", "panel.py", "parser.py", "plan.py", "sections.py",
+        "dated.py", "kernels", "library.py", "masks.py", "operators.py", "panel.py", "parser.py", "plan.py", "sections.py",
         "statements.py",
     )
 )  # fmt: skip
@@ -95,14 +95,15 @@ def _figures(factor: Factor) -> tuple[_Figure, ...]:
 def _family_stage(family: Family, watch: Watch) -> Stage:
     figures = [k for f in family.factors for k in _figures(f)]
 
-    def compute(work: Work) -> Mapping[str, pl.DataFrame]:
+    def compute(work: Work) -> Mapping[str, Frames]:
         from wealthos_pipeline.factors import admission
 
         session = work.session
         own = session.library.family(family.asset_class, family.name)
         market = _market(work, work.back(own.lookback), figures)
         if not own.own:
-            return {family.table: market.values(own, work.start)}
+            most = work.settings.factors.memory_mb
+            return {family.table: market.blocks(own, work.start, memory_mb=most)}
         refused = admission.refused(session.lake.read(ADMISSIONS), session.library)
         values, failed = admission.compute_admitted(own, market, refused, work.start)
         for name, reason in failed.items():
