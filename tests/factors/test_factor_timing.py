@@ -136,6 +136,17 @@ def test_a_label_of_the_bond_is_shorter_than_its_coupon(series, calendar) -> Non
         timing.bond_returns(series, 121, calendar)
 
 
+def test_a_horizon_that_the_bond_cannot_have_leaves_the_other_factors_theirs(
+    values, synthetic_prices, series, calendar, instruments
+) -> None:
+    made = timing.summary(
+        values, synthetic_prices, series, LIBRARY, (20, 121), calendar, END, instruments=instruments
+    )
+    judged = {(f, h) for f, h in made.select("factor", "horizon").iter_rows()}
+    assert {("for_stocks", 20), ("for_stocks", 121), ("for_bonds", 20)} <= judged
+    assert ("for_bonds", 121) not in judged
+
+
 # --- the coefficients ----------------------------------------------------------------------------
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
+from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.factors.multiple import judged
 from wealthos_pipeline.factors.study import Study, study
 from wealthos_pipeline.factors.verdict import verdict
@@ -86,3 +88,48 @@ def test_a_year_of_a_few_dates_is_not_counted(short: Study) -> None:
     )  # fmt: skip
     (said,) = [s for s in verdict(replace(short, by_year=years), 1).sentences if "years" in s]
     assert "in 2 of 3 calendar years" in said
+
+
+def test_values_further_apart_than_the_horizon_are_counted_one_by_one() -> None:
+    """A factor of month-ends has labels of 20 sessions that never overlap: an ordinary t of its months."""
+    rng = np.random.default_rng(4)
+    months = 0.3 + rng.standard_normal(120)
+    days = np.full(120 * 21, np.nan)
+    days[::21] = months
+    found = mean_test(days, 20)
+    plain = stats.ttest_1samp(months, 0.0)
+    assert found.t_non_overlapping == pytest.approx(plain.statistic)
+    assert found.p_value >= plain.pvalue
+    assert found.p_value == mean_test(months, 1).p_value < 0.05
+    pairs = np.full(120 * 21, np.nan)
+    pairs[::21] = pairs[1::21] = months  # two days each, whose labels are nearly the same
+    assert mean_test(pairs, 20).p_value == mean_test(np.repeat(months, 2), 2).p_value
+
+
+@pytest.mark.parametrize(("names", "with_value"), [(4, 4), (30, 3)])
+def test_too_few_names_are_told(names: int, with_value: int, calendar) -> None:
+    days = calendar.sessions(date(2017, 1, 3), date(2018, 12, 31))[:60]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, names)).astype(np.float32)
+    x[:, with_value:] = np.nan
+    rows = pl.DataFrame(
+        {
+            "date": np.repeat(np.array(days, "datetime64[D]"), names),
+            "instrument_id": [f"n{j:02}" for j in range(names)] * 60,
+            "tr_index": np.cumprod(1 + 0.01 * rng.standard_normal((60, names)), axis=0).ravel(), "x": x.ravel(),
+        }
+    )  # fmt: skip
+    with pytest.raises(FactorError, match="on no date do 5 names have a value and a label"):
+        study(rows, rows, name="x", calendar=calendar, horizons=(1, 5))
+
+
+def test_a_constant_has_no_verdict(short: Study) -> None:
+    none = short.summary.with_columns(
+        *(
+            pl.lit(None, pl.Float64).alias(c)
+            for c in ("mean_rank_ic", "t", "p_value", "detectable_ic")
+        )
+    )
+    said = verdict(replace(short, summary=none), 1)
+    assert said.tone == "none"
+    assert "nan" not in said.headline

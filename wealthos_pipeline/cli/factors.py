@@ -78,7 +78,8 @@ def list_(
     least = [r["detectable_ic"] for r in judged if r["detectable_ic"] is not None]
     note(
         f"mean rank IC at {horizon} sessions, times the factor's direction; t: the most careful of three; "
-        "B: still there at a false-discovery rate of 5 % over the library, H: |t| above 3.0; factors of one "
+        "B: still there at a false-discovery rate of 5 % over the library, H: as sure as |t| above 3.0 of many "
+        "dates; factors of one "
         "cluster say much the same"
         + (f"; these data cannot show an IC below {min(least):.3f}" if least else "")
     )
@@ -136,7 +137,8 @@ def show(
         frame(said, title="Performance", formats=formats)
         note(
             "t: the most careful of NW (Newey–West), apart (dates that do not overlap) and the bootstrap; "
-            "BH: still there at a false-discovery rate of 5 % over the library; HLZ: |t| above 3.0; "
+            "BH: still there at a false-discovery rate of 5 % over the library; HLZ: as sure as |t| above 3.0 of "
+            "many dates; members: by score, within sectors; all: by raw value; "
             "spread: top less bottom fifth"
         )
     if last is not None and last.height:

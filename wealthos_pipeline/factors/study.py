@@ -160,6 +160,10 @@ def study(
     sections = {
         u: frames.section(x, labels, mask, cells, lags, min_names) for u, mask in masks.items()
     }
+    if not any((s.by_date[:, :, frames.N] >= min_names).any() for s in sections.values()):
+        raise FactorError(
+            f"{name} cannot be ranked: on no date do {min_names} names have a value and a label"
+        )
     plain = {(u, "plain"): s for u, s in sections.items()}
     others, sector, words = _variants(
         x, cells, prices, groups, calendar, variants, sections[main], min_names, notes

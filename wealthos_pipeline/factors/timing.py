@@ -49,7 +49,7 @@ MIN_DATES = 60
 """Fewer dates with a value and a return: no row."""
 
 LONGEST = 120
-"""Sessions of the longest label of the bond: it has paid no coupon by then."""
+"""Sessions of the longest label of the bond: it has paid no coupon by then. Longer horizons have no row."""
 
 
 def market_returns(prices: pl.DataFrame, horizon: int, calendar: TradingCalendar) -> pl.DataFrame:
@@ -167,6 +167,8 @@ def summary(
             )
             share = own.height / whose.height if whose.height else math.nan
             for h in horizons:
+                if f.target == "bond" and h > LONGEST:
+                    continue
                 rows += [
                     {**row, "coverage": share}
                     for row in _judge(f, own, label(f.target or "own", h), h, calendar)

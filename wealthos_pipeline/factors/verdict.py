@@ -58,6 +58,13 @@ def verdict(study: Study, horizon: int | None = None) -> Verdict:
         if labels < MANY
         else ""
     )
+    if mean != mean:
+        return Verdict(
+            h,
+            "none",
+            f"Nothing to see: no rank IC at {h} sessions, values or returns are all alike",
+            (),
+        )
     facts = f"rank IC {_signed(mean)} at {h} sessions, |t| {abs(t):.1f}{few}" if t == t else (
         f"rank IC {_signed(mean)} at {h} sessions, too few dates for a t")  # fmt: skip
     limit = f"this panel could not show an IC below {least:.3f}" if least == least else ""

@@ -54,12 +54,25 @@ def mean_block(values: np.ndarray, horizon: int) -> float:
     return min(max(2.0 * horizon, block_length(values)), max(1.0, len(values) / 2))
 
 
+def crowd(known: np.ndarray, horizon: int) -> int:
+    """The most values that stand within ``horizon`` neighbouring places: every so many-th overlaps none."""
+    running = np.concatenate([[0], np.cumsum(known)])
+    wide = min(horizon, len(known))
+    return max(int((running[wide:] - running[: len(running) - wide]).max()), 1) if wide else 1
+
+
 def mean_test(values: np.ndarray, horizon: int) -> MeanTest:
-    """Test of the mean of ``values`` (1-D, in time order, NaN dropped) with labels of ``horizon``."""
+    """Test of the mean of ``values`` (1-D, in time order, NaN dropped) with labels of ``horizon``.
+
+    NaN keep their place: where values are so far apart that labels overlap less than ``horizon`` deep
+    (a factor of month-ends), they are tested with the depth that they have.
+    """
     from scipy.special import stdtr, stdtrit
 
     x = np.asarray(values, dtype=np.float64).ravel()
     kept = x[np.isfinite(x)]
+    if (depth := crowd(np.isfinite(x), horizon)) < min(horizon, len(kept)):
+        x, horizon = kept, depth
     mean, se_nw, t_nw = mean_tstat(kept, 2 * horizon)
     _, se_apart, t_apart = non_overlapping_tstat(x, horizon)
     se_boot = stationary_se(kept, mean_block(kept, horizon))

@@ -13,7 +13,11 @@ FACTORS = (
         "How each factor did, by date: information coefficients and quantile returns.",
         (
             _C("factor", "str", "factor"),
-            _C("universe", "str", "members (at the date) or all"),
+            _C(
+                "universe",
+                "str",
+                "members (at the date, by score: within sectors) or all (names, by raw value)",
+            ),
             _C("horizon", "i32", "label horizon", "sessions"),
             _C("date", "date", "date of the factor value"),
             _C("n", "i32", "names with a value and a label"),
