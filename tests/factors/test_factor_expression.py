@@ -270,7 +270,7 @@ WORDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=14), st.sampled_from(["", " "]))
 def test_whatever_is_written_is_read_or_refused_with_a_place(words: list[str], join: str) -> None:
     text = join.join(words)
@@ -285,7 +285,7 @@ def test_whatever_is_written_is_read_or_refused_with_a_place(words: list[str], j
         assert parse(str(tree)) == tree
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.text(max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(FactorError):

@@ -68,9 +68,14 @@ def shown(found: Study) -> str:
     )  # fmt: skip
 
 
-def test_the_page_says_what_the_study_found(strong: Study) -> None:
+@pytest.fixture(scope="module")
+def page(strong: Study) -> str:
+    return shown(strong)
+
+
+def test_the_page_says_what_the_study_found(strong: Study, page: str) -> None:
     text = html.unescape(
-        re.sub(r"<[^>]+>", " ", re.sub(r"<(style|title).*?</\1>", "", shown(strong), flags=re.S))
+        re.sub(r"<[^>]+>", " ", re.sub(r"<(style|title).*?</\1>", "", page, flags=re.S))
     )
     said = verdict(strong)
     for words in (said.headline, *said.sentences, "Only survivors", "a made-up market", "nobody (2020)",
@@ -80,8 +85,7 @@ def test_the_page_says_what_the_study_found(strong: Study) -> None:
     assert f"{at['mean_rank_ic'][0]:+.4f}" in text
 
 
-def test_the_page_stands_alone(strong: Study) -> None:
-    page = shown(strong)
+def test_the_page_stands_alone(page: str) -> None:
     assert len(page) < 1_500_000
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", page)
     assert "<script" not in page
@@ -91,8 +95,8 @@ def test_the_page_stands_alone(strong: Study) -> None:
     assert all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
 
 
-def test_the_same_study_gives_the_same_bytes(strong: Study) -> None:
-    assert shown(strong) == shown(strong)
+def test_the_same_study_gives_the_same_bytes(strong: Study, page: str) -> None:
+    assert shown(strong) == page
 
 
 def test_a_study_of_little_still_makes_a_page(calendar: TradingCalendar, strong: Study) -> None:

@@ -65,7 +65,7 @@ def test_split_index_counts_shares_where_prices_are_traded(vendor, registry, cal
     assert set(adjusted["split_index"]) == {1.0}  # inside the prices already
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     cut=st.integers(1, 158),
@@ -398,7 +398,7 @@ def test_continuing_without_the_bar_before_is_refused(vendor, registry, calendar
         prices.clean(rows, registry(v), calendar, now=now, previous=None, start=cut)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     cut=st.integers(30, 158),

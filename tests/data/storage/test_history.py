@@ -105,7 +105,7 @@ cells = st.dictionaries(
 
 
 @hypothesis_settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=18, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(cells, st.integers(0, 6), st.booleans()), min_size=1, max_size=4))
 def test_as_of_gives_what_was_believed(new_lake, frames, steps) -> None:

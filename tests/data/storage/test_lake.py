@@ -327,7 +327,7 @@ ops = st.lists(
 
 
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(ops)
 def test_replace_equals_a_dictionary(new_lake, ops) -> None:
