@@ -1,6 +1,6 @@
 """Every definition that is not plain to see against its formula in NumPy, from the arrays up.
 
-The formulas stand in ``tests/support/factor_references.py``.
+The formulas stand in ``tests/support/factor_formulas.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from factor_references import MONTHS, NAMES, OF_NAMES, ONE, SECTORS, SESSIONS, TENORS, Market
+from factor_formulas import MONTHS, NAMES, OF_NAMES, ONE, SECTORS, SESSIONS, TENORS, Market
 
 from wealthos_pipeline import factors
 from wealthos_pipeline.core.asset import AssetClass
