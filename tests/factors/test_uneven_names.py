@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import contract
@@ -109,3 +110,45 @@ def test_a_marginal_ic_stands_beside_the_ic_of_the_same_months(calendar) -> None
     row = out.filter(pl.col("factor") == "a").row(0, named=True)
     assert row["dates"] == len(days) - 12
     assert row["mean_rank_ic"] == pytest.approx(1.0)
+
+
+def test_a_factor_of_month_ends_keeps_its_distances_in_the_summary(calendar) -> None:
+    """Beside one that has every date, its 20-session labels are seen not to overlap."""
+    days = calendar.sessions(date(2010, 1, 4), date(2017, 12, 29))
+    ics = 0.03 + 0.1 * np.random.default_rng(2).standard_normal(len(days))
+    both = [("daily", d, v) for d, v in zip(days, ics, strict=True)]
+    both += [("monthly", d, v) for d, v in list(zip(days, ics, strict=True))[::21]]
+    frame = pl.DataFrame(both, schema=["factor", "date", "rank_ic"], orient="row").with_columns(
+        universe=pl.lit("members"), horizon=pl.lit(20), n=pl.lit(20), ic=0.1, spread=0.004, turnover=0.1,
+        renewal=0.1, rank_autocorrelation=0.9, known_at=pl.lit(datetime(2019, 1, 1, tzinfo=UTC)),
+        **{f"q{q}": pl.lit(0.01 * q) for q in range(1, 6)},
+    )  # fmt: skip
+    names = ("daily", "monthly")
+    library = Library(
+        {n: Factor(n, AssetClass.EQUITY, "own", 1, n, "", expression="$close") for n in names}
+    )
+    out = summary(contract("factors.performance").conform(frame), library, {})
+    row = out.filter(pl.col("factor") == "monthly").row(0, named=True)
+    plain = stats.ttest_1samp(ics[::21], 0.0)
+    assert row["t_non_overlapping"] == pytest.approx(plain.statistic)
+    assert row["p_value"] == pytest.approx(stats.t.sf(abs(row["t"]), len(ics[::21]) - 1) * 2)
+
+
+def test_names_of_a_sector_are_those_of_the_dates_that_count(calendar) -> None:
+    days = calendar.sessions(date(2017, 1, 3), date(2017, 12, 29))[:100]
+    rng = np.random.default_rng(0)
+    index = np.cumprod(1 + 0.01 * rng.standard_normal((100, 12)), axis=0)
+    x = rng.standard_normal((100, 12)).astype(np.float32)
+    x[:50, :5], x[:50, 5] = 1.0, np.nan  # five of the sector's six, all alike: no ranks within it
+    ids = [f"n{j:02}" for j in range(12)]
+    rows = pl.DataFrame(
+        {
+            "date": np.repeat(np.array(days, "datetime64[D]"), 12), "instrument_id": ids * 100,
+            "tr_index": index.ravel(), "x": x.ravel(),
+        }
+    )  # fmt: skip
+    groups = pl.DataFrame(
+        {"instrument_id": ids, "valid_from": days[0], "sector": ["A"] * 6 + ["B"] * 6}
+    )
+    found = study(rows, rows, name="x", calendar=calendar, horizons=(1,), groups=groups).by_sector
+    assert found.select("sector", "dates", "names").rows() == [("A", 48, 6.0), ("B", 98, 6.0)]

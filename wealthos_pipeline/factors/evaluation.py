@@ -199,12 +199,16 @@ def summary(
         for c in ("ic", "rank_ic", *(f"q{q}" for q in range(1, 6)), "spread", "turnover", "renewal",
                   "rank_autocorrelation")
     }  # fmt: skip
+    # where each row stands among the dates of the table: a factor of month-ends keeps its distances
+    place = ordered["date"].rank("dense").to_numpy().astype(np.int64) - 1
     for begin, end in zip(begins, [*begins[1:], ordered.height], strict=True):
         part = {c: v[begin:end] for c, v in whole.items()}
         factor, universe, horizon = ordered.select(key).row(int(begin))
         sign = library.factors[factor].direction if factor in library.factors else 1
         rank_ic = part["rank_ic"] * sign
-        test = mean_test(rank_ic, horizon)
+        spaced = np.full(place[end - 1] - place[begin] + 1, math.nan)
+        spaced[place[begin:end] - place[begin]] = rank_ic
+        test = mean_test(spaced, horizon)
         # less the middle of the outer two: days with few names have no bucket 2, and another market
         level = 0.5 * (part["q1"] + part["q5"])
         over = [mean(part[f"q{q}"] - level) * sign for q in range(1, 6)]

@@ -321,7 +321,7 @@ def by_frame(
             here = (label == value).fill_null(False).to_numpy()
             series = np.where(here, block[:, RANK_IC] * direction, np.nan)
             if np.isfinite(series).any():
-                rows.append(_by_row(h, word, value, series, block[here, N]))
+                rows.append(_by_row(h, word, value, series, block[:, N]))
     return table(rows, horizon=pl.Int32, dates=pl.Int32) if rows else empty_by(word)
 
 
@@ -378,7 +378,7 @@ def _by_row(
 ) -> dict[str, object]:
     test = mean_test(series, horizon)
     return {
-        "horizon": horizon, word: value, "dates": test.observations, "names": mean(n[n > 0]),
+        "horizon": horizon, word: value, "dates": test.observations, "names": mean(n[np.isfinite(series)]),
         "mean_rank_ic": test.mean, "t": test.t,
     }  # fmt: skip
 
