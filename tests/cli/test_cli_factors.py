@@ -88,6 +88,28 @@ def test_an_expression_is_judged_on_a_plain_table(call, panel: Path, nowhere) ->
     assert "By year" in said.out
 
 
+def test_dividends_of_a_plain_table_count(call, panel: Path, tmp_path: Path, nowhere) -> None:
+    """``Adj Close`` is what was earned: a panel that has it as ``Close`` gives the same numbers."""
+    frame = pl.read_csv(panel).with_columns(x=0.99 ** pl.col("Date").cum_count().over("Ticker"))
+    frame = frame.with_columns(
+        pl.when(pl.col("Ticker") < "S10").then("x").otherwise(1.0).alias("x")
+    )
+    both = frame.select(
+        "Ticker",
+        "Date",
+        (pl.col("Close") * pl.col("x")).alias("Close"),
+        pl.col("Close").alias("Adj Close"),
+    )
+    both.write_csv(tmp_path / "both.csv")
+    words = ("factors", "evaluate", "Mean($ret, 5)", "--horizon", 5, "--json", "--root", nowhere)
+    one, other = (
+        call(*words, "--panel", p).json["summary"] for p in (panel, tmp_path / "both.csv")
+    )
+    assert [r["mean_rank_ic"] for r in one] == pytest.approx(
+        [r["mean_rank_ic"] for r in other], abs=1e-6
+    )
+
+
 def test_noise_is_called_noise(call, panel: Path, nowhere) -> None:
     said = call("factors", "evaluate", "Ref($close, 100)", "--panel", panel, "--horizon", 5,
                 "--root", nowhere)  # fmt: skip

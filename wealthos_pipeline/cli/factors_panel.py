@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 NAMES = ("instrument_id", "symbol", "ticker", "instrument", "name")
 DATES = ("date", "datetime", "day")
+RETURNS = ("tr_index", "adj_close", "adj close", "adjclose", "adjusted_close")
 PRICES = ("open", "high", "low", "close", "volume")
 
 
 def read(path: Path, calendar: TradingCalendar) -> pl.DataFrame:
     """Bars of a Parquet or CSV file with one row a name and day: a name, a date, ``close``, and of
-    ``open high low volume`` what there is; ``tr_index`` where dividends are known.
+    ``open high low volume`` what there is; ``tr_index`` or ``adj_close`` where dividends are known.
 
     Prices are taken as adjusted. Days on which the exchange is closed and rows without a close are left
     out. PanelError lists everything that is wrong.
@@ -50,9 +51,9 @@ def read(path: Path, calendar: TradingCalendar) -> pl.DataFrame:
     ]
     if name is None or day is None or "close" not in lower:
         raise PanelError(str(path), faults)
-    given = [
-        pl.col(lower[c]).cast(pl.Float64).alias(c) for c in (*PRICES, "tr_index") if c in lower
-    ]
+    given = [pl.col(lower[c]).cast(pl.Float64).alias(c) for c in PRICES if c in lower]
+    if total := next((lower[c] for c in RETURNS if c in lower), None):
+        given.append(pl.col(total).cast(pl.Float64).alias("tr_index"))
     rows = frame.select(
         pl.col(name).cast(pl.String).alias("instrument_id"), pl.col(day).cast(pl.Date).alias("date"), *given
     ).drop_nulls(["instrument_id", "date", "close"])  # fmt: skip
