@@ -99,6 +99,7 @@ def test_values_further_apart_than_the_horizon_are_counted_one_by_one() -> None:
     found = mean_test(days, 20)
     plain = stats.ttest_1samp(months, 0.0)
     assert found.t_non_overlapping == pytest.approx(plain.statistic)
+    assert found.labels == 120
     assert found.p_value >= plain.pvalue
     assert found.p_value == mean_test(months, 1).p_value < 0.05
     pairs = np.full(120 * 21, np.nan)

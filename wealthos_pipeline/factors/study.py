@@ -40,7 +40,7 @@ class Study:
 
     ic: ``universe, variant, horizon, date, n, ic, rank_ic``, times direction; one row where
         at least ``MIN_NAMES`` names have a value and a label.
-    summary: ``universe, variant, horizon, dates, mean_ic, mean_rank_ic, se, half_width, t_newey_west, t_bootstrap,
+    summary: ``universe, variant, horizon, dates, mean_ic, mean_rank_ic, se, half_width, labels, t_newey_west, t_bootstrap,
         t_non_overlapping, t, decided_by, p_value, detectable_ic, icir, low, high, positive``. t: the one
         nearest 0 of the three (see ``stats.mean_test``); se: the largest of the three; icir: mean over
         standard deviation of the rank IC by date, not annualised; low, high: 95 % interval of the mean

@@ -138,7 +138,7 @@ def summary_frame(
                 {
                     "universe": universe, "variant": variant, "horizon": h, "dates": len(kept),
                     "mean_ic": mean(ic), "mean_rank_ic": test.mean, "se": test.se,
-                    "half_width": test.half_width,
+                    "half_width": test.half_width, "labels": test.labels,
                     "t_newey_west": test.t_newey_west, "t_bootstrap": test.t_bootstrap,
                     "t_non_overlapping": test.t_non_overlapping, "t": test.t,
                     "decided_by": test.decided_by, "p_value": test.p_value,

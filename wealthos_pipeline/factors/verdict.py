@@ -49,7 +49,7 @@ def verdict(study: Study, horizon: int | None = None) -> Verdict:
     main = study.universes[0]
     row = _at(study.summary, horizon=h, universe=main, variant="plain")
     mean, t, least = _number(row, "mean_rank_ic"), _number(row, "t"), _number(row, "detectable_ic")
-    p, labels = _number(row, "p_value"), max(_count(row, "dates") // h, 1)
+    p, labels = _number(row, "p_value"), _count(row, "labels")
     tone: Tone = (
         "none" if not p <= HINT_P else "against" if t < 0 else "strong" if p <= HURDLE_P else "weak"
     )
