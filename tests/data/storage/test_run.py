@@ -256,3 +256,38 @@ def test_a_root_keeps_the_clock_that_it_was_begun_with(lake, settings) -> None:
         pass
     with Run.open(lake, settings, now=NOW + timedelta(days=1)) as run:
         assert run.previous is not None
+
+
+def test_a_family_that_nothing_defines_any_more_is_not_of_the_run(lake, settings) -> None:
+    """Its rows would go on standing there, older every day; when it comes back it is made again."""
+    from wealthos_pipeline.core.data import Column, wide_contract
+
+    kept, gone = (
+        wide_contract(f"factors.equity_{name}", "own", [Column("x", "f32", "x", nullable=True)])
+        for name in ("kept", "gone")
+    )
+    rows = signals(3).select("date", "instrument_id", pl.lit(1.0, pl.Float32).alias("x"))
+
+    def run(number: int, *families) -> tuple[manifests.Manifest, dict[str, bool]]:
+        lake.registered.clear()
+        lake.register(*families)
+        made = {}
+        with Run.open(lake, settings, now=NOW + timedelta(days=number)) as run:
+            for family in families:
+                plan = run.plan(family.name, inputs=["raw.series"], definition="v1")
+                made[family.name] = not plan.clean
+                if not plan.clean:
+                    lake.replace(family.name, rows)
+                run.done(plan)
+            return run.publish(**PUBLISHED, finished_at=NOW + timedelta(days=number)), made
+
+    first, _ = run(0, kept, gone)
+    assert {kept.name, gone.name} <= set(first.tables)
+    second, made = run(1, kept)
+    assert made == {kept.name: False}
+    assert kept.name in second.tables
+    assert gone.name not in second.tables
+    assert Snapshot(lake, first).read(gone.name).height == 3
+    third, made = run(2, kept, gone)
+    assert made == {kept.name: False, gone.name: True}
+    assert Snapshot(lake, third).read(gone.name).height == 3

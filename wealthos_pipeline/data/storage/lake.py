@@ -27,6 +27,9 @@ from wealthos_pipeline.data.storage.content import Digest
 from wealthos_pipeline.data.storage.delta import Commit, DataFile, State, Table
 from wealthos_pipeline.data.storage.faults import RETENTION_DAYS
 
+FACTORS = "factors."
+"""Layer whose tables follow what people define."""
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -95,6 +98,13 @@ class Lake:
                 if stored is not None:
                     return stored
             raise
+
+    def declares(self, table: str) -> bool:
+        """Whether the program still makes ``table``: a family of factors goes when its file does."""
+        if table.startswith(FACTORS) and self.registered:
+            kept = table.removesuffix("_history")
+            return kept in self.registered or kept in declared.load()
+        return True
 
     # reading
 

@@ -125,6 +125,9 @@ class Run:
     def publish(self, *, as_of: date, source: str, finished_at: datetime | None = None) -> Manifest:
         """Append the run's row to ``meta.runs``: from here on the run is what readers see.
 
+        Tables that nothing declares any more (a family of factors whose file is gone) are not of the
+        run, and what was consumed for them is forgotten; earlier runs still have them.
+
         finished_at: aware instant; the run's ``now`` if not given. It is moved behind the previous
         run's, so that the order of runs never depends on a clock that was set or stood still.
         """
@@ -135,7 +138,7 @@ class Run:
         tables = {
             name: version
             for name in lake.tables()
-            if name != RUNS and (version := lake.version(name)) is not None
+            if name != RUNS and lake.declares(name) and (version := lake.version(name)) is not None
         }
         manifest = Manifest(
             run_id=self.run_id,
@@ -144,7 +147,7 @@ class Run:
             as_of=as_of,
             source=source,
             tables=tables,
-            consumed=dict(self._consumed),
+            consumed={k: c for k, c in self._consumed.items() if "." not in k or k in tables},
             code_version=code_version(),
             config_hash=self.settings.config_hash,
             config=self.settings.public(),
