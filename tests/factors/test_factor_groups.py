@@ -125,6 +125,19 @@ def test_a_name_that_nobody_has_is_null_and_told(bars, instruments, calendar, ca
     assert "'SPX'; did you mean 'SPY'?" in caplog.text
 
 
+def test_a_plain_table_says_its_groups_itself(bars, calendar) -> None:
+    sectors = {"A": "x", "B": "x", "ETF": "y"}
+    table = bars.with_columns(
+        sector=pl.col("instrument_id").replace_strict(sectors, default=None, return_dtype=pl.String)
+    )
+    out = run("CSMean($close, sector)", table, None, calendar)
+    both = out.filter(pl.col("instrument_id").is_in(["A", "B"])).group_by("date").agg("x")
+    assert (both["x"].list.n_unique() == 1).all()
+    assert out.filter(pl.col("instrument_id") == "C")["x"].null_count() == 39
+    own = out.filter(pl.col("instrument_id") == "ETF").join(bars, on=["date", "instrument_id"])
+    assert own["x"].equals(own["close"].cast(pl.Float32).rename("x"))
+
+
 def test_groups_need_descriptions(bars, instruments, calendar) -> None:
     with pytest.raises(FactorError, match=r"a group by sector needs clean\.instruments"):
         run("CSRank($close, sector)", bars, None, calendar)

@@ -387,12 +387,13 @@ def neutral(
 
 
 def masked(x: Values, name: str, market: Market) -> Values:
-    """The same session of the instrument that has that identity, or the symbol on the date."""
+    """The same session of the instrument that has that identity, or the symbol on the date; a session
+    without its bar has nothing."""
     meant: dict[int, float] = {}
     for n, values in x.items():
         for t, v in enumerate(values):
             symbol = market.labels["symbol"][n][t] if "symbol" in market.labels else None
-            if n == name or (name not in x and symbol == name):
+            if market.bar[n][t] and (n == name or (name not in x and symbol == name)):
                 meant[market.lo[n] + t] = v
     return {n: [meant.get(market.lo[n] + t, nan) for t in range(len(b))]
             for n, b in market.bar.items()}  # fmt: skip

@@ -193,7 +193,7 @@ _TABLE = (
              (Param("k", "float", least=0, most=1e6, default=5.0),)),
     Operator("Neutralize", "cross", 1, "what is left of x after least squares on the groups' means and y, …",
              "neutral:neutral", group=True, more=12),
-    Operator("Mask", "other", 1, "x of one instrument (its identity, or its symbol on the date) for every name", ""),
+    Operator("Mask", "other", 1, "x of one instrument (its identity, or its symbol on the date) for every name; missing on sessions without its bar", ""),
 )  # fmt: skip
 
 OPERATORS: Mapping[str, Operator] = MappingProxyType({o.name: o for o in _TABLE})
