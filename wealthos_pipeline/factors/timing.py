@@ -30,6 +30,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import FactorError
 from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.factors.grid import Grid, grid
 from wealthos_pipeline.factors.labels import forward_returns, slots
 from wealthos_pipeline.factors.library import Library
 from wealthos_pipeline.factors.multiple import judged
@@ -52,16 +53,26 @@ LONGEST = 120
 """Sessions of the longest label of the bond: it has paid no coupon by then. Longer horizons have no row."""
 
 
-def market_returns(prices: pl.DataFrame, horizon: int, calendar: TradingCalendar) -> pl.DataFrame:
+def market_returns(
+    prices: pl.DataFrame | Grid, horizon: int, calendar: TradingCalendar
+) -> pl.DataFrame:
     """Mean total return of the names of ``prices`` over ``horizon`` sessions from the close of t+1 on.
 
+    prices: ``instrument_id, date, tr_index``, or their grid where several horizons are asked for.
     Returns ``date, label (decimal), known_at``, a row for every date on which a name has a label.
     """
-    rows = forward_returns(prices, horizon, calendar)
-    total = rows.group_by("date", maintain_order=True).agg(
-        pl.col("label").cum_sum().last() / pl.len(), pl.col("known_at").max()
-    )
-    return total.select("date", "label", "known_at")
+    if isinstance(prices, pl.DataFrame) and not prices["tr_index"].count():
+        return forward_returns(prices, horizon, calendar).select("date", "label", "known_at")
+    cells = prices if isinstance(prices, Grid) else grid(prices, calendar)
+    label = cells.labels(horizon)
+    known = ~np.isnan(label)
+    count = known.sum(axis=1)
+    # one name after the other, so that names without a label leave the sum's bits alone
+    total = np.cumsum(np.where(known, label, 0.0), axis=1)[:, -1]
+    days = calendar.frame().select("date", pl.col("known_at").shift(-1 - horizon))
+    rows = days.slice(cells.first, len(label)).filter(pl.Series(count > 0))
+    mean = total[count > 0] / count[count > 0]
+    return rows.select("date", pl.Series("label", mean), "known_at")
 
 
 def bond_returns(series: pl.DataFrame, horizon: int, calendar: TradingCalendar) -> pl.DataFrame:
@@ -138,14 +149,15 @@ def summary(
     (turnover, costs) is null.
     """
     equities, others = _by_class(prices, instruments)
+    cells = grid(equities, calendar) if equities["tr_index"].count() else None
     labels: dict[tuple[str, int], pl.DataFrame] = {}
 
     def label(kind: str, h: int) -> pl.DataFrame:
         if (kind, h) not in labels:
             made = (
                 bond_returns(series, h, calendar) if kind == "bond"
-                else market_returns(equities, h, calendar) if kind == "market"
-                else forward_returns(others, h, calendar)
+                else forward_returns(others, h, calendar) if kind != "market"
+                else market_returns(equities if cells is None else cells, h, calendar)
             )  # fmt: skip
             labels[kind, h] = made.filter(pl.col("known_at") <= end_known)
         return labels[kind, h]
