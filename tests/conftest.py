@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -51,10 +52,17 @@ def synthetic_prices(synthetic_raw: synthetic.RawMarket) -> pl.DataFrame:
 def sample_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root after one complete `wealthos run` on the sample, from 2015 on, with small models.
 
-    Reports lie in the folder ``reports`` beside it. Read only: other tests use it too.
+    Reports lie in the folder ``reports`` beside it. Read only: other tests use it too, and so does the
+    process beside this one where the files are shared out.
     """
-    folder = tmp_path_factory.mktemp("sample")
-    small_run(folder / "data", folder / "reports")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sample"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            small_run(folder / "data", folder / "reports")
+            (folder / "made").touch()
     return folder / "data"
 
 
