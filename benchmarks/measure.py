@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
@@ -48,19 +49,30 @@ def run(
 ) -> Cost:
     """Execute ``command``, its output into ``log``; CommandError shows the log's end."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
+    # a process begins with its parent's peak, so a small one stands between this one and the command
+    watched = subprocess.run(
+        [sys.executable, "-S", __file__, str(log), *command], cwd=cwd,
+        env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    code, wall, cpu, peak = json.loads(watched.stdout)
+    if code != 0:
+        tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
+        raise CommandError(f"{' '.join(command)} ended with {code}:\n{tail}")
+    return Cost(wall, cpu, peak / MB)
+
+
+def watch(log: str, command: Sequence[str]) -> str:
+    """Run ``command`` from a process that holds nothing: exit code, wall, CPU, ``ru_maxrss`` as JSON."""
+    with Path(log).open("wb") as out:
         begun = time.monotonic()
         child = subprocess.Popen(
-            command, cwd=cwd, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
-            stdout=out, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
         _, status, usage = os.wait4(child.pid, 0)
         wall = time.monotonic() - begun
         child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        tail = "\n".join(log.read_text("utf-8", "replace").splitlines()[-15:])
-        raise CommandError(f"{' '.join(command)} ended with {child.returncode}:\n{tail}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / MB)
+    cpu = usage.ru_utime + usage.ru_stime
+    return json.dumps([child.returncode, wall, cpu, usage.ru_maxrss])
 
 
 def machine() -> str:
@@ -75,3 +87,7 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {cores} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(watch(sys.argv[1], sys.argv[2:]))
