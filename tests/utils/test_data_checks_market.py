@@ -206,7 +206,9 @@ def at_tenor(tenor: str, value: float) -> pl.DataFrame:
     return series().with_columns(pl.when(here).then(value).otherwise("value").alias("value"))
 
 
-@pytest.mark.parametrize(("table", "check", "fault", "count"), FAULTS, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(
+    ("table", "check", "fault", "count"), FAULTS, ids=lambda v: "" if callable(v) else str(v)[:30]
+)
 def test_each_fault_is_found_and_shown(table, check, fault, count):
     result = only(check, fault(), table)
     assert not result["success"]
