@@ -27,8 +27,8 @@ ui: $(READY) ## the Dagster UI: the graph, its history, schedules and sensors
 serve: $(READY) ## the read-only API on this machine
 	@$(BIN)/wealthos serve $(ARGS)
 
-test: $(READY) ## the tests; ARGS="tests/factors -x" for some of them
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## the tests, two files at a time; ARGS="tests/factors -x" for some of them
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(READY) ## ruff: rules and formatting
 	@$(BIN)/ruff check .
