@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import polars as pl
@@ -151,8 +150,3 @@ def codes(names: pl.Series, ids: pl.Series) -> np.ndarray:
     """Place of each name in ``ids`` (sorted, unique), −1 where it is not among them."""
     found = names.cast(pl.Enum(ids), strict=False).to_physical()
     return found.cast(pl.Int64).fill_null(-1).to_numpy()
-
-
-def first_session(day: date, calendar: TradingCalendar) -> int:
-    """Slot of the first session on or after ``day``."""
-    return calendar.slot(calendar.on_or_after(day))
