@@ -12,8 +12,6 @@ What each step rests on is said in ``units`` (pence and wrong units), ``corporat
 
 from __future__ import annotations
 
-from datetime import date
-
 import polars as pl
 
 from wealthos_pipeline.data.processors import corporate_actions, dividends, units
@@ -255,10 +253,3 @@ def counts(rows: pl.DataFrame) -> dict[str, int]:
         "converted": int(rows.select((pl.col(RATE) != 1.0).sum()).item()),
     }
     return {name: n for name, n in found.items() if n}
-
-
-def rates_start(start: date | None, calendar: TradingCalendar, stale: int) -> date | None:
-    """From which date ``raw.series`` is needed for raw bars from ``start`` on."""
-    from wealthos_pipeline.data.processors.currency import rates_from
-
-    return rates_from(start, calendar, stale)
