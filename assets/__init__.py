@@ -9,7 +9,18 @@ __all__ = ["definitions"]
 
 def definitions() -> list[dg.AssetsDefinition]:
     """All assets, in the order of the day. Own factors are found here (``data/inputs/factors``)."""
-    from assets import clean, factors, ingest, models, monitor, portfolio, publish, record
+    from assets import (
+        clean,
+        factors,
+        ingest,
+        models,
+        monitor,
+        performance,
+        portfolio,
+        publish,
+        record,
+        risk,
+    )  # fmt: skip
     from wealthos_pipeline import factors as library_room
     from wealthos_pipeline.utils.config import load_settings
 
@@ -20,7 +31,9 @@ def definitions() -> list[dg.AssetsDefinition]:
         *clean.STAGES,
         *factors.stages(library),
         *models.stages(library),
+        *risk.STAGES,
         *portfolio.STAGES,
+        *performance.STAGES,
         *monitor.STAGES,
         *record.STAGES,
     )

@@ -1,4 +1,4 @@
-"""Portfolio: risk model, backtests and live targets, risk of holdings, attribution."""
+"""Portfolios: backtests and live targets."""
 
 from __future__ import annotations
 
@@ -30,37 +30,6 @@ def mandates(settings: Settings) -> list[Mandate]:
 def _mandate_files(settings: Settings) -> list[tuple[str, str]]:
     folder = settings.portfolio.mandates or inputs_dir() / "mandates"
     return [(p.name, file_hash(p)) for p in sorted(folder.glob("*.y*ml"))]
-
-
-@stage(
-    contract("portfolio.risk_exposures"),
-    contract("portfolio.risk_factors"),
-    group="portfolio",
-    inputs=("clean.prices", "clean.membership"),
-    definition=lambda s: s.portfolio.model_dump(
-        include={"risk_sessions", "risk_half_life", "risk_factors"}
-    ),
-    rooms=("portfolio/risk.py",),
-    snap="month",
-    owner="team:portfolio",
-)
-def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Statistical factor risk model (B, F, D) at each month end and at the latest session."""
-    from wealthos_pipeline.portfolio import risk
-
-    back = work.settings.portfolio.risk_sessions + 5
-    bars = work.prices(back=back, columns=_PRICES)
-    calendar = work.session.calendar
-    start = work.start or bars["date"].min()
-    models = risk.estimate(
-        bars,
-        work.universe(back=back),
-        [] if start is None else risk.estimation_dates(calendar, start, work.end),
-        calendar,
-        work.settings.portfolio,
-    )
-    exposures, factors = risk.to_frames(models.values())
-    return {"portfolio.risk_exposures": exposures, "portfolio.risk_factors": factors}
 
 
 def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | None:
@@ -146,59 +115,4 @@ def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
     return {f"portfolio.{name}": frames[name] for name in _PATHS}
 
 
-@stage(
-    contract("portfolio.risk"),
-    contract("portfolio.risk_outcomes"),
-    group="portfolio",
-    inputs=("portfolio.positions", "portfolio.nav", "clean.prices"),
-    definition=lambda s: s.portfolio.var_sessions,
-    rooms=("portfolio/performance.py",),
-    reach=lambda s: 1,
-    owner="team:portfolio",
-    plots={"portfolio.risk": "var_99"},
-)
-def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
-    """One-day VaR and CVaR for the holdings of each day, and what happened the day after."""
-    from wealthos_pipeline.portfolio import performance
-
-    lake = work.session.lake
-    made = performance.var_forecasts(
-        lake.read("portfolio.positions"),
-        lake.read("portfolio.nav", start=work.back(2)),
-        work.prices(back=work.settings.portfolio.var_sessions + 5, columns=_PRICES),
-        work.session.calendar,
-        work.settings.portfolio,
-        start=work.start,
-        end=work.end,
-    )
-    outcomes = made.outcomes
-    if work.start is not None:
-        outcomes = outcomes.filter(pl.col("date") >= work.start)
-    return {"portfolio.risk": made.risk, "portfolio.risk_outcomes": outcomes}
-
-
-@stage(
-    contract("portfolio.attribution"),
-    group="portfolio",
-    inputs=("portfolio.positions", "portfolio.nav", "clean.prices", "clean.instruments"),
-    rooms=("portfolio/attribution.py",),
-    owner="team:portfolio",
-    plots={"portfolio.attribution": "value"},
-)
-def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Where the active return of each day came from; the lines add up to it."""
-    from wealthos_pipeline.portfolio import attribution as room
-
-    lake = work.session.lake
-    out = room.daily(
-        lake.read("portfolio.positions"),
-        lake.read("portfolio.nav", start=work.back(2)),
-        work.prices(back=15, columns=_PRICES),
-        lake.read("clean.instruments"),
-        work.session.calendar,
-        start=work.start,
-    )
-    return {"portfolio.attribution": out}
-
-
-STAGES: tuple[Stage, ...] = (risk_model, portfolios, risk_of_holdings, attribution)
+STAGES: tuple[Stage, ...] = (portfolios,)

@@ -100,13 +100,15 @@ def settings(mandates: Path | None = None, **more: Any) -> Settings:
 
 def stages(library: Any) -> list[Any]:
     """Every stage that computes, in the order of the day; ingestion and publication left out."""
-    from assets import clean, factors, models, monitor, portfolio
+    from assets import clean, factors, models, monitor, performance, portfolio, risk
 
     return [
         *clean.STAGES,
         *factors.stages(library),
         *models.stages(library),
+        *risk.STAGES,
         *portfolio.STAGES,
+        *performance.STAGES,
         *monitor.STAGES,
     ]
 

@@ -5,7 +5,8 @@ Backtest and live proposals share this: the same inputs give the same decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -38,10 +39,22 @@ UNEXPLAINED = (
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known about instruments: sector and symbol by id."""
+    """What is known about instruments: sector and symbol by id; others by label, then id."""
 
     sector: dict[str, str]
     symbol: dict[str, str]
+    others: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Units of one purchase that are still held: shares, their cost a share, in the base currency."""
+
+    instrument_id: str
+    lot: str
+    units: float
+    cost: float
+    acquired: date
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +77,13 @@ class Situation:
     ic: float | None
     labels: Labels
     note: str = ""
+    volume: Mapping[str, float] = field(default_factory=dict)
+    """Average daily dollar volume known at the date, in the base currency; absent where unknown."""
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Score (standard deviations) by factor, then name: for bounds on exposures."""
+    lots: tuple[Lot, ...] = ()
+    returns: Callable[[Sequence[str]], Floats] | None = None
+    """Simple total returns of the trailing sessions, oldest first (S × names, NaN where unknown), of the names asked for."""
 
 
 @dataclass(frozen=True, eq=False)

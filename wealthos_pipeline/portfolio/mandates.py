@@ -86,14 +86,20 @@ def _contradictions(mandate: Mandate) -> list[str]:
         faults.append(
             f"long_only with min_weight {mandate.min_weight}: set long_only to false or raise it"
         )
-    if mandate.cash_buffer >= mandate.budget:
+    if mandate.budget and mandate.cash_buffer >= mandate.budget:
         faults.append(
             f"cash_buffer {mandate.cash_buffer} leaves nothing of budget {mandate.budget}"
         )
     names = [g.name for g in mandate.groups]
     for group in mandate.groups:
-        if (group.sector is None) == (not group.symbols):
-            faults.append(f"group {group.name!r} needs a sector or symbols, and not both")
+        given = (group.sector is not None, group.label is not None, bool(group.symbols))
+        if sum(given) != 1:
+            faults.append(
+                f"group {group.name!r} needs a sector or symbols, or a label with its value, and one "
+                "of them only"
+            )
+        if (group.label is None) != (group.value is None):
+            faults.append(f"group {group.name!r}: label and value belong together")
         if group.min_weight is None and group.max_weight is None:
             faults.append(f"group {group.name!r} has neither min_weight nor max_weight")
         if names.count(group.name) > 1:

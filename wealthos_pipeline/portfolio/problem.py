@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wealthos_pipeline.core.errors import PortfolioError
+from wealthos_pipeline.core.mandate import SESSIONS_PER_YEAR, Objective
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-SESSIONS_PER_YEAR = 252.0
+__all__ = [
+    "SESSIONS_PER_YEAR", "Bools", "Exposure", "Floats", "Group", "Parts", "Problem", "Solution", "Status",
+    "TaxLots", "TradeCap",
+]  # fmt: skip
 
-Status = Literal["optimal", "rule", "infeasible", "held", "failed"]
+Status = Literal["optimal", "rule", "softened", "infeasible", "held", "failed"]
+"""``softened``: optimal after limits that the mandate lets give way did so (``Solution.given_way``)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +37,76 @@ class Group:
     members: Bools
     lower: float | None = None
     upper: float | None = None
+    active: bool = False
+    """The bounds are on the weight less the benchmark's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """Bounds on ``loadings'(w − reference)``: a factor exposure or the beta.
+
+    loadings: n; standard deviations of a score, units of a risk factor, or betas. active: the reference is
+    the benchmark, else 0.
+    """
+
+    name: str
+    kind: Literal["exposures", "beta"]
+    loadings: Floats
+    lower: float | None = None
+    upper: float | None = None
+    active: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class TradeCap:
+    """The most that each name's weight may change: n fractions of NAV, inf where there is no cap."""
+
+    kind: Literal["turnover_name", "adv"]
+    words: str
+    caps: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class TaxLots:
+    """Lots held and what selling them costs in tax; m lots, in the order in which they must be sold.
+
+    row: position of the lot's name among the ids. weight: the lot at today's price, of NAV, > 0.
+    gain: unrealised gain per unit of weight sold, < 1, negative for a loss. rate: tax rate of that gain today.
+    ordered: lots of one name must be sold in this order (FIFO, HIFO); False: any (specific).
+    gains_budget: largest ``Σ gain × weight sold``; None: no cap. what: ids of the lots.
+    """
+
+    row: NDArray[np.int64]
+    weight: Floats
+    gain: Floats
+    rate: Floats
+    ordered: bool
+    gains_budget: float | None = None
+    what: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Maximise ``α'w − (γ/2) w'Σ_h w − (h/H) Σ cost_i |w_i − w0_i|`` over weights w (DESIGN §11).
+    """What one decision may and should do, in numbers (DESIGN §11).
 
-    ids: n names, ascending. w0: drifted weights. benchmark: weights to report against.
+    The objective ``mean_variance`` is to maximise ``α'w − (γ/2) w'Σ_h w − (h/H) cost(w − w0) − borrow(w)``; every
+    other objective charges the same costs beside its own term (``program`` says how they are weighed).
+    cost(Δ) = ``Σ cost_i |Δ_i| + impact_i |Δ_i|^(1 + impact_exponent)``; borrow(w) = ``h/252 Σ borrow_i max(−w_i, 0)``.
+
+    ids: n names, ascending. w0: drifted weights. benchmark: weights to report against, n.
     alpha: expected returns over h. B (n × k), F (k × k), d (n): daily risk, Σ_h = h·(B F B' + d²).
     cost: one-way, decimal per unit traded. horizon: h; holding_period: H; in sessions.
     budget: sum of the weights. lower, upper: box of every name.
     fixed: weight that a name must take whatever the box says, NaN where it is free; fixed_why: the
     reason in words, '' where it is free.
     max_turnover: one-way, of NAV, over the names that are free; None: no cap.
-    max_volatility: annualised by √252; None: no cap.
+    max_volatility, max_tracking_error (against the benchmark): annualised by √252; None: no cap.
+    max_gross: of Σ|w|; max_short: of Σ max(−w, 0).
+    min_holding, min_trade: a weight (a change of weight) is 0 or at least this.
+    lot: weight of one lot of shares (n); orders are whole multiples; None: any fraction.
+    risk_share: n shares of risk that sum to 1, for ``risk_budget``. scenarios: S × n simple returns over
+    one session, for ``cvar`` and the hierarchical objectives; cvar_level: e.g. 0.95.
+    soften: kinds of limits that may give way, first to last.
     """
 
     ids: tuple[str, ...]
@@ -67,6 +128,25 @@ class Problem:
     max_turnover: float | None = None
     max_volatility: float | None = None
     groups: tuple[Group, ...] = ()
+    objective_kind: Objective = "mean_variance"
+    impact: Floats | None = None
+    impact_exponent: float = 0.5
+    borrow: Floats | None = None
+    max_gross: float | None = None
+    max_short: float | None = None
+    max_tracking_error: float | None = None
+    exposures: tuple[Exposure, ...] = ()
+    trade_caps: tuple[TradeCap, ...] = ()
+    min_holding: float | None = None
+    min_trade: float | None = None
+    max_names: int | None = None
+    min_names: int | None = None
+    lot: Floats | None = None
+    tax: TaxLots | None = None
+    risk_share: Floats | None = None
+    scenarios: Floats | None = None
+    cvar_level: float = 0.95
+    soften: tuple[str, ...] = ()
 
     @classmethod
     def simple(
@@ -221,3 +301,9 @@ class Solution:
     parts: Parts | None = None
     conflicts: tuple[str, ...] = ()
     message: str = ""
+    solver: str = ""
+    seconds: float = float("nan")
+    multipliers: dict[str, float] = field(default_factory=dict)
+    """Price of each binding limit, by ``Limit.key``: utility gained per unit by which it is loosened, ≥ 0."""
+    given_way: tuple[str, ...] = ()
+    """Limits that were loosened, each in words with its old and new value."""
