@@ -28,7 +28,7 @@ class Linear:
     def sides(self, w: Floats) -> Floats:
         """``A w``."""
         used = self.rows.value * w[self.rows.column]
-        out: Floats = np.bincount(self.rows.row, weights=used, minlength=len(self.right))
+        out: Floats = np.bincount(self.rows.row, used, len(self.right)).astype(np.float64)
         return out
 
 
