@@ -10,6 +10,7 @@ __all__ = ["definitions"]
 def definitions() -> list[dg.AssetsDefinition]:
     """All assets, in the order of the day. Own factors are found here (``data/inputs/factors``)."""
     from assets import (
+        attribution,
         clean,
         factors,
         ingest,
@@ -34,6 +35,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *risk.STAGES,
         *portfolio.STAGES,
         *performance.STAGES,
+        *attribution.STAGES,
         *monitor.STAGES,
         *record.STAGES,
     )

@@ -1,4 +1,4 @@
-"""What became of the portfolios: risk of holdings, attribution."""
+"""What became of the portfolios: risk of holdings."""
 
 from __future__ import annotations
 
@@ -45,28 +45,4 @@ def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     return {"portfolio.risk": made.risk, "portfolio.risk_outcomes": outcomes}
 
 
-@stage(
-    contract("portfolio.attribution"),
-    group="portfolio",
-    inputs=("portfolio.positions", "portfolio.nav", "clean.prices", "clean.instruments"),
-    rooms=("portfolio/attribution.py",),
-    owner="team:portfolio",
-    plots={"portfolio.attribution": "value"},
-)
-def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Where the active return of each day came from; the lines add up to it."""
-    from wealthos_pipeline.portfolio import attribution as room
-
-    lake = work.session.lake
-    out = room.daily(
-        lake.read("portfolio.positions"),
-        lake.read("portfolio.nav", start=work.back(2)),
-        work.prices(back=15, columns=_PRICES),
-        lake.read("clean.instruments"),
-        work.session.calendar,
-        start=work.start,
-    )
-    return {"portfolio.attribution": out}
-
-
-STAGES: tuple[Stage, ...] = (risk_of_holdings, attribution)
+STAGES: tuple[Stage, ...] = (risk_of_holdings,)

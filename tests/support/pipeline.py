@@ -100,7 +100,7 @@ def settings(mandates: Path | None = None, **more: Any) -> Settings:
 
 def stages(library: Any) -> list[Any]:
     """Every stage that computes, in the order of the day; ingestion and publication left out."""
-    from assets import clean, factors, models, monitor, performance, portfolio, risk
+    from assets import attribution, clean, factors, models, monitor, performance, portfolio, risk
 
     return [
         *clean.STAGES,
@@ -109,6 +109,7 @@ def stages(library: Any) -> list[Any]:
         *risk.STAGES,
         *portfolio.STAGES,
         *performance.STAGES,
+        *attribution.STAGES,
         *monitor.STAGES,
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
@@ -19,6 +20,7 @@ TABLES: tuple[TableContract, ...] = (
     *FACTORS,
     *MODELS,
     *PORTFOLIO,
+    *ATTRIBUTION,
     *MONITOR,
     *RECORD,
     *META,

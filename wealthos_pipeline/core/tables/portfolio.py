@@ -172,22 +172,4 @@ PORTFOLIO = (
         "date",
         "column",
     ),
-    TableContract(
-        "portfolio.attribution",
-        "Daily arithmetic attribution against 1/N of the same universe; effects add up to the active return.",
-        (
-            *_RUN,
-            _C("date", "date", "session"),
-            _C(
-                "effect",
-                "str",
-                "allocation, selection, interaction, trading, cost, cash or residual",
-            ),
-            _C("group", "str", "sector, or '' for whole-portfolio effects"),
-            _C("value", "f64", "contribution to the active return of the day", "decimal"),
-        ),
-        ("mandate", "run_kind", "date", "effect", "group"),
-        "date",
-        "bar",
-    ),
 )
