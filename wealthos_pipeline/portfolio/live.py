@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date as Date  # noqa: N812 - ``date`` is an argument's name here
 
 import numpy as np
@@ -60,8 +60,67 @@ def propose(
     calendar: TradingCalendar,
     settings: PortfolioSettings,
     late: int = 0,
+    lots: pl.DataFrame | None = None,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    others: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Proposal:
     """Targets and trades for the close of ``date``; no rows at all for a mandate with ``live: false``.
+
+    The arguments are those of ``situate``. Nothing is traded where it says why.
+    """
+    if not mandate.live:
+        return Proposal(
+            *(contract(f"portfolio.{t}").empty() for t in ("targets", "solves", "trades"))
+        )
+    situation, obstacle = situate(
+        mandate,
+        date=date,
+        prices=prices,
+        universe=universe,
+        predictions=predictions,
+        evaluation=evaluation,
+        instruments=instruments,
+        risk_model=risk_model,
+        holdings=holdings,
+        paper=paper,
+        calendar=calendar,
+        settings=settings,
+        late=late,
+        lots=lots,
+        scores=scores,
+        others=others,
+    )
+    if obstacle is not None:
+        made = decision.held(mandate, situation, RUN_KIND, obstacle)
+    else:
+        made = decision.decide(mandate, situation, run_kind=RUN_KIND)
+    return Proposal(
+        targets=_conformed("targets", made.targets),
+        solves=_conformed("solves", made.solves),
+        trades=_conformed("trades", made.trades),
+    )
+
+
+def situate(
+    mandate: Mandate,
+    *,
+    date: Date,
+    prices: pl.DataFrame | Panel,
+    universe: pl.DataFrame,
+    predictions: pl.DataFrame,
+    evaluation: pl.DataFrame,
+    instruments: pl.DataFrame,
+    risk_model: RiskModel | None,
+    holdings: pl.DataFrame | None,
+    paper: State | None,
+    calendar: TradingCalendar,
+    settings: PortfolioSettings,
+    late: int = 0,
+    lots: pl.DataFrame | None = None,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    others: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[decision.Situation, str | None]:
+    """What a live decision at the close of ``date`` looks at; and why none may be made, or None.
 
     prices: ``clean.prices`` rows of the last ``backtest.LOOKBACK`` sessions at least (and back to the
     date of the holdings, so that splits since then are applied: needs ``split_index``).
@@ -70,17 +129,15 @@ def propose(
     or no such rows: the paper portfolio of the backtest (``paper``), drifted to ``date``; without
     that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date``, or
     with a stale one, is frozen at its last price; one that never had a price makes the decision
-    ``held``, with its name.
+    ``held``, with its name. lots: ``clean.lots`` of those holdings, for a mandate with a tax policy.
+    scores: standardised scores by factor and name, on ``date``; others: labels beside the sector, by name.
     Where the price of something held is in doubt (``Panel.doubtful``), the portfolio's value and risk
     are too, and the decision is ``held``.
     late: sessions that have closed since ``date`` and whose prices are missing. With any, every price
     is stale, and the decision is ``held``: nothing is traded.
     """
-    if not mandate.live:
-        return Proposal(
-            *(contract(f"portfolio.{t}").empty() for t in ("targets", "solves", "trades"))
-        )
     book = _supplied(mandate, date, prices, holdings, calendar)
+    supplied = book is not None
     if book is None:
         book = _paper(mandate, date, prices, paper, calendar)
     names = set(universe["instrument_id"].unique().to_list()) | set(book.values)
@@ -101,6 +158,7 @@ def propose(
     z, ic, note = views(mandate, rows, evaluation, calendar, settings, date)
     nav = book.nav
     broken = bool(book.faults) or not nav > 0
+    described = decision.labels(instruments, date)
     situation = decision.Situation(
         date=date,
         nav=nav,
@@ -111,22 +169,43 @@ def propose(
         risk=risk_model,
         z=z,
         ic=ic,
-        labels=decision.labels(instruments, date),
+        labels=described if others is None else replace(described, others=others),
         note=" ".join(x for x in (note, book.origin) if x),
+        scores=scores or {},
+        lots=_lots(mandate, date, prices, lots, calendar) if supplied else (),
     )
     if late:
-        made = decision.held(mandate, situation, RUN_KIND, too_late(date, late))
-    elif doubtful:
-        made = decision.held(mandate, situation, RUN_KIND, in_doubt(date, doubtful))
-    elif book.faults:
-        made = decision.held(mandate, situation, RUN_KIND, " ".join(book.faults))
-    else:
-        made = decision.decide(mandate, situation, run_kind=RUN_KIND)
-    return Proposal(
-        targets=_conformed("targets", made.targets),
-        solves=_conformed("solves", made.solves),
-        trades=_conformed("trades", made.trades),
-    )
+        return situation, too_late(date, late)
+    if doubtful:
+        return situation, in_doubt(date, doubtful)
+    return situation, " ".join(book.faults) or None
+
+
+def _lots(
+    mandate: Mandate,
+    day: Date,
+    prices: pl.DataFrame | Panel,
+    lots: pl.DataFrame | None,
+    calendar: TradingCalendar,
+) -> tuple[decision.Lot, ...]:
+    """The lots of the supplied holdings, in shares of ``day``: splits since the statement are applied."""
+    if lots is None or mandate.tax is None:
+        return ()
+    mine = lots.filter((pl.col("mandate") == mandate.name) & (pl.col("date") <= day))
+    mine = mine.filter(pl.col("date") == pl.col("date").max()).sort("instrument_id", "lot")
+    if not mine.height:
+        return ()
+    since: Date = mine["date"][0]
+    panel = build(prices, calendar, ids=mine["instrument_id"].unique())
+    last, then = _last_bars(panel, day, calendar), _last_bars(panel, since, calendar)
+    out = []
+    for name, lot, units, cost, acquired in mine.select(
+        "instrument_id", "lot", "units", "cost", "acquired"
+    ).iter_rows():
+        now = last[name][1] if name in last else 1.0
+        ratio = now / (then[name][1] if name in then else now)
+        out.append(decision.Lot(name, lot, float(units) * ratio, float(cost) / ratio, acquired))
+    return tuple(out)
 
 
 def too_late(day: Date, late: int) -> str:

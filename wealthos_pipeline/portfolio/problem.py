@@ -147,6 +147,8 @@ class Problem:
     scenarios: Floats | None = None
     cvar_level: float = 0.95
     soften: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the situation does not know and a person should (in words)."""
 
     @classmethod
     def simple(
