@@ -33,7 +33,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *factors.stages(library),
         *models.stages(library),
         *risk.STAGES,
-        *portfolio.STAGES,
+        *portfolio.stages(library),
         *performance.STAGES,
         *attribution.STAGES,
         *monitor.STAGES,

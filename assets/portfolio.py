@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -11,13 +12,14 @@ from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.factors import Library
 from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
 
 _PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "flags", "known_at",
+    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
+    "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
-_PATHS = ("targets", "solves", "trades", "positions", "nav")
 
 
 def mandates(settings: Settings) -> list[Mandate]:
@@ -59,10 +61,65 @@ def _proposed_too_late(session: Session) -> date | None:
     return work.end if live.select(pl.len()).collect().item() else None
 
 
-@stage(
-    *(contract(f"portfolio.{name}") for name in _PATHS),
-    group="portfolio",
-    inputs=(
+def stages(library: Library) -> tuple[Stage, ...]:
+    """The stage of the portfolios: it reads the scores of ``library`` that mandates bound."""
+    from wealthos_pipeline.factors import transforms
+    from wealthos_pipeline.portfolio import mandates as room
+    from wealthos_pipeline.utils.config import load_settings
+
+    settings = load_settings()
+    bound = room.factors_bound(settings.portfolio.mandates)
+    tables = {
+        table: [name for name in names if name in bound]
+        for table, names in transforms.score_tables(library).items()
+    }
+    return (_portfolios({table: names for table, names in tables.items() if names}),)
+
+
+def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
+    from wealthos_pipeline.portfolio import live, pipeline
+
+    def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
+        """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
+        from wealthos_pipeline.factors import transforms
+
+        lake, end = work.session.lake, work.end
+        holdings = lake.read("clean.holdings")
+        since = _since(work, holdings, work.back(pipeline.LOOKBACK))
+        prices = lake.read("clean.prices", start=since, columns=_PRICES)
+        parts = [
+            work.read(t, back=pipeline.LOOKBACK, columns=["date", "instrument_id", *names])
+            for t, names in scores.items()
+        ]
+        frames = pipeline.run(
+            mandates(work.settings),
+            prices=prices.filter(pl.col("instrument_id").is_in(work.equities)),
+            universe=work.universe(back=pipeline.LOOKBACK),
+            predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
+            evaluation=work.read("models.evaluation"),
+            instruments=lake.read("clean.instruments"),
+            exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
+            factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
+            holdings=holdings,
+            state={name: lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
+            if work.start is not None
+            else None,
+            calendar=work.session.calendar,
+            settings=work.settings.portfolio,
+            start=work.start,
+            end=end,
+            late=work.late,
+            scores=transforms.side_by_side(parts) if parts else None,
+        )
+        versions = {table: lake.version(table) for table in inputs}
+        proofs = frames[pipeline.CERTIFICATES].with_columns(
+            pl.lit(work.session.run.run_id).alias("run_id"),
+            pl.lit(json.dumps(versions, sort_keys=True)).alias("inputs"),
+        )
+        made = {f"portfolio.{name}": frames[name] for name in pipeline.TABLES}
+        return {**made, "meta.certificates": proofs}
+
+    inputs = (
         "clean.prices",
         "clean.membership",
         "clean.instruments",
@@ -71,48 +128,22 @@ def _proposed_too_late(session: Session) -> date | None:
         "models.evaluation",
         "portfolio.risk_exposures",
         "portfolio.risk_factors",
-    ),
-    definition=lambda s: (
-        _mandate_files(s),
-        s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"}),
-    ),
-    rooms=("portfolio",),
-    due=lambda session, dirty: _proposed_too_late(session),
-    kinds=("cvxpy", "deltalake"),
-    owner="team:portfolio",
-    checked=("portfolio.targets", "portfolio.nav"),
-    plots={"portfolio.nav": "nav"},
-    latest_only={
-        f"portfolio.{name}": ("run_kind", "live") for name in ("targets", "solves", "trades")
-    },
-)
-def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
-    from wealthos_pipeline.portfolio import pipeline
-
-    holdings = work.session.lake.read("clean.holdings")
-    since = _since(work, holdings, work.back(pipeline.LOOKBACK))
-    prices = work.session.lake.read("clean.prices", start=since, columns=_PRICES)
-    frames = pipeline.run(
-        mandates(work.settings),
-        prices=prices.filter(pl.col("instrument_id").is_in(work.equities)),
-        universe=work.universe(back=pipeline.LOOKBACK),
-        predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
-        evaluation=work.read("models.evaluation"),
-        instruments=work.session.lake.read("clean.instruments"),
-        exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
-        factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
-        holdings=holdings,
-        state={name: work.session.lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
-        if work.start is not None
-        else None,
-        calendar=work.session.calendar,
-        settings=work.settings.portfolio,
-        start=work.start,
-        end=work.end,
-        late=work.late,
+        *scores,
     )
-    return {f"portfolio.{name}": frames[name] for name in _PATHS}
-
-
-STAGES: tuple[Stage, ...] = (portfolios,)
+    return stage(
+        *(contract(f"portfolio.{name}") for name in pipeline.TABLES),
+        contract("meta.certificates"),
+        group="portfolio",
+        inputs=inputs,
+        definition=lambda s: (
+            _mandate_files(s),
+            s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"}),
+        ),
+        rooms=("portfolio",),
+        due=lambda session, dirty: _proposed_too_late(session),
+        kinds=("cvxpy", "deltalake"),
+        owner="team:portfolio",
+        checked=("portfolio.targets", "portfolio.nav"),
+        plots={"portfolio.nav": "nav"},
+        latest_only={f"portfolio.{name}": ("run_kind", "live") for name in live.DECIDED},
+    )(portfolios)

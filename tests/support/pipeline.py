@@ -107,7 +107,7 @@ def stages(library: Any) -> list[Any]:
         *factors.stages(library),
         *models.stages(library),
         *risk.STAGES,
-        *portfolio.STAGES,
+        *portfolio.stages(library),
         *performance.STAGES,
         *attribution.STAGES,
         *monitor.STAGES,

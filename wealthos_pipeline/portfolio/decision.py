@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.core.portfolio import Mandate
-from wealthos_pipeline.portfolio import reasons
+from wealthos_pipeline.core.mandate import USES_ALPHA, Mandate
+from wealthos_pipeline.portfolio import limits, reasons
 from wealthos_pipeline.portfolio.formulation import LEFT, STALE, one_over_n, problem
 from wealthos_pipeline.portfolio.optimization import optimise
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem, Solution
@@ -29,6 +30,8 @@ TRADE_FLOOR = 1e-9
 
 ACTS = ("optimal", "softened", "rule")
 """Statuses that lead to trades."""
+PRICELESS = 1e-9
+"""Prices of limits up to this are the solver's noise."""
 UNEXPLAINED = (
     "Which ones, and how far each would have to give, is worked out for live decisions only."
 )
@@ -36,7 +39,7 @@ UNEXPLAINED = (
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """A problem, its answer, and their rows for the three tables."""
+    """A problem, its answer, and their rows for the four tables. seconds: wall time of the solve."""
 
     ids: tuple[str, ...]
     w0: Floats
@@ -45,6 +48,8 @@ class Decision:
     targets: pl.DataFrame
     solves: pl.DataFrame
     trades: pl.DataFrame
+    binding: pl.DataFrame
+    seconds: float | None = None
 
 
 def decide(mandate: Mandate, s: Situation, *, run_kind: str, explain: bool = True) -> Decision:
@@ -84,7 +89,7 @@ def held(
     empty = _frames(mandate, s, run_kind)
     row = _solve_row(mandate, s, run_kind, status, message)
     none = np.empty(0)
-    return Decision((), none, none, False, empty["targets"], row, empty["trades"])
+    return Decision((), none, none, False, empty["targets"], row, empty["trades"], empty["binding"])
 
 
 def _written(
@@ -127,11 +132,28 @@ def _written(
         objective=solution.objective if solved else None,
         violation=solution.violation if solved else None,
         gap=solution.gap if solved else None,
+        solver=solution.solver or None,
+        iterations=solution.iterations if solution.solver else None,
         volatility=p.volatility(w),
         turnover=p.turnover(w) if acts else 0.0,
     )
     trades = _trades(s, p, solution, keys) if acts else _frames(mandate, s, run_kind)["trades"]
-    return Decision(p.ids, p.w0, w, acts, targets, solves, trades)
+    seconds = solution.seconds if np.isfinite(solution.seconds) else None
+    binding = _binding(p, solution, keys)
+    return Decision(p.ids, p.w0, w, acts, targets, solves, trades, binding, seconds)
+
+
+def _binding(p: Problem, solution: Solution, keys: dict[str, Any]) -> pl.DataFrame:
+    rows = [
+        (x.key, x.kind, x.words, x.value, price)
+        for x in limits.of(p)
+        if (price := solution.multipliers.get(x.key, 0.0)) > PRICELESS
+    ]
+    columns = ["limit", "kind", "words", "value", "price"]
+    table = contract("portfolio.binding")
+    schema = {name: table.schema()[name] for name in columns}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(_keyed(keys))
+    return frame.select(table.column_names)
 
 
 def _trades(s: Situation, p: Problem, solution: Solution, keys: dict[str, Any]) -> pl.DataFrame:
@@ -167,21 +189,22 @@ def _solve_row(
     run_kind: str,
     status: str,
     message: str | None,
-    **numbers: float | None,
+    **numbers: float | str | None,
 ) -> pl.DataFrame:
-    from wealthos_pipeline.core.data import contract
-
     row = {
         "mandate": mandate.name,
         "run_kind": run_kind,
         "date": s.date,
         "status": status,
+        "objective_kind": mandate.objective,
+        "solver": None,
+        "iterations": None,
         "objective": None,
         "violation": None,
         "gap": None,
         "volatility": None,
         "turnover": None,
-        "ic": s.ic if mandate.objective == "mean_variance" else None,
+        "ic": s.ic if mandate.objective in USES_ALPHA else None,
         "message": message,
         **numbers,
     }
@@ -189,9 +212,8 @@ def _solve_row(
 
 
 def _frames(mandate: Mandate, s: Situation, run_kind: str) -> dict[str, pl.DataFrame]:
-    from wealthos_pipeline.core.data import contract
-
-    return {name: contract(f"portfolio.{name}").empty() for name in ("targets", "trades")}
+    names = ("targets", "trades", "binding")
+    return {name: contract(f"portfolio.{name}").empty() for name in names}
 
 
 def _keyed(keys: dict[str, Any]) -> list[pl.Expr]:

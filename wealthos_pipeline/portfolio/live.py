@@ -20,15 +20,22 @@ from wealthos_pipeline.portfolio.risk import RiskModel
 from wealthos_pipeline.utils.config import PortfolioSettings
 
 RUN_KIND = "live"
+DECIDED = ("targets", "solves", "trades", "binding")
+"""Tables that a decision leaves."""
 
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """Rows of ``portfolio.targets``, ``.solves`` and ``.trades`` with ``run_kind = 'live'``."""
+    """Rows of ``portfolio.targets, solves, trades, binding`` with ``run_kind = 'live'``.
+
+    seconds: wall time of the solve, None where there was none.
+    """
 
     targets: pl.DataFrame
     solves: pl.DataFrame
     trades: pl.DataFrame
+    binding: pl.DataFrame
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +76,7 @@ def propose(
     The arguments are those of ``situate``. Nothing is traded where it says why.
     """
     if not mandate.live:
-        return Proposal(
-            *(contract(f"portfolio.{t}").empty() for t in ("targets", "solves", "trades"))
-        )
+        return _proposal({t: contract(f"portfolio.{t}").empty() for t in DECIDED})
     situation, obstacle = situate(
         mandate,
         date=date,
@@ -94,11 +99,11 @@ def propose(
         made = decision.held(mandate, situation, RUN_KIND, obstacle)
     else:
         made = decision.decide(mandate, situation, run_kind=RUN_KIND)
-    return Proposal(
-        targets=_conformed("targets", made.targets),
-        solves=_conformed("solves", made.solves),
-        trades=_conformed("trades", made.trades),
-    )
+    return _proposal({t: _conformed(t, getattr(made, t)) for t in DECIDED}, made.seconds)
+
+
+def _proposal(rows: Mapping[str, pl.DataFrame], seconds: float | None = None) -> Proposal:
+    return Proposal(rows["targets"], rows["solves"], rows["trades"], rows["binding"], seconds)
 
 
 def situate(

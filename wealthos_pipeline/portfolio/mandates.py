@@ -47,6 +47,18 @@ def load(folder: Path | None = None) -> list[Mandate]:
     return [mandate for _, (_, mandate) in sorted(found.items())]
 
 
+def factors_bound(folder: Path | None = None) -> tuple[str, ...]:
+    """Factors whose exposure some mandate of ``folder`` bounds, by name; none where files are faulty.
+
+    What a run reads is declared before it starts, and ``load`` tells of the faults when it does.
+    """
+    try:
+        found = load(folder)
+    except ConfigError:
+        return ()
+    return tuple(sorted({e.factor for m in found for e in m.exposures}))
+
+
 def _read(path: Path) -> tuple[Mandate | None, list[str]]:
     """The mandate of one file, or everything that is wrong with it."""
     import yaml
@@ -90,6 +102,17 @@ def _contradictions(mandate: Mandate) -> list[str]:
         faults.append(
             f"cash_buffer {mandate.cash_buffer} leaves nothing of budget {mandate.budget}"
         )
+    shares = sum(mandate.risk_budget.values())
+    if mandate.risk_budget and abs(shares - 1.0) > 1e-9:
+        faults.append(f"risk_budget sums to {shares:g}; expected shares that sum to 1")
+    if mandate.risk_budget and mandate.objective != "risk_budget":
+        faults.append("risk_budget belongs to the objective risk_budget")
+    for e in mandate.exposures:
+        if e.min_exposure is None and e.max_exposure is None:
+            faults.append(f"exposure {e.factor!r} has neither min_exposure nor max_exposure")
+    twice = [o.symbol for o in mandate.overrides]
+    for symbol in sorted({x for x in twice if twice.count(x) > 1}):
+        faults.append(f"{symbol} is overridden twice; keep one of them")
     names = [g.name for g in mandate.groups]
     for group in mandate.groups:
         given = (group.sector is not None, group.label is not None, bool(group.symbols))

@@ -16,7 +16,10 @@ from wealthos_pipeline.utils.config import PortfolioSettings
 LOOKBACK = 45
 """Sessions before ``start`` that the frames must reach: the last decision, its fill, stale names."""
 
-TABLES = ("targets", "solves", "trades", "positions", "nav")
+BACKTESTED = ("targets", "solves", "trades", "positions", "nav")
+TABLES = (*BACKTESTED, "binding")
+CERTIFICATES = "certificates"
+"""Key of the rows of ``meta.certificates``, without the run and its inputs."""
 
 
 def run(
@@ -36,16 +39,25 @@ def run(
     start: date | None,
     end: date,
     late: int = 0,
+    lots: pl.DataFrame | None = None,
+    scores: pl.DataFrame | None = None,
+    others: pl.DataFrame | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """Rows of dates ≥ ``start`` of ``portfolio.targets, solves, trades, positions, nav``.
+    """Rows of dates ≥ ``start`` of the portfolio tables in ``TABLES``, and ``certificates``.
 
     state: the stored ``positions`` and ``nav`` (all mandates); rows before ``start`` are the point
     from which each backtest resumes. None computes everything. Live rows are those of ``end``.
     late: sessions after ``end`` whose prices should be here and are not (see ``live.propose``).
+    lots: ``clean.lots``. scores: ``date, instrument_id`` and the factors that mandates bound (see
+    ``mandates.factors_bound``), over the decision dates at least. others: labels beside the sector, as rows
+    ``instrument_id, label, value``.
     """
     models = risk.from_frames(exposures, factors)
     bars = panel.build(prices, calendar)
     out: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
+    proofs: list[pl.DataFrame] = []
+    known = labelled(others)
+    today = None if scores is None else scored(scores.filter(pl.col("date") == end))
     for mandate in (*mandates, backtest.EQUAL_WEIGHT):
         done = backtest.run(
             mandate,
@@ -61,7 +73,7 @@ def run(
             start=start,
             end=end,
         )
-        for name in TABLES:
+        for name in BACKTESTED:
             out[name].append(getattr(done, name))
         if mandate.name == backtest.EQUAL_WEIGHT.name or not mandate.live:
             continue
@@ -80,13 +92,50 @@ def run(
             calendar=calendar,
             settings=settings,
             late=late,
+            lots=lots,
+            scores=today,
+            others=known,
         )
-        for name in ("targets", "solves", "trades"):
+        for name in live.DECIDED:
             out[name].append(getattr(proposal, name))
-    return {
-        name: contract(f"portfolio.{name}").conform(pl.concat(frames, how="vertical"))
-        for name, frames in out.items()
+        proofs.append(
+            proposal.solves.select(
+                "mandate", "date", "status", "solver", "iterations",
+                pl.lit(proposal.seconds, dtype=pl.Float64).alias("seconds"),
+                "objective", "violation", "gap",
+            )
+        )  # fmt: skip
+    frames = {
+        name: contract(f"portfolio.{name}").conform(
+            pl.concat([contract(f"portfolio.{name}").empty(), *parts], how="vertical")
+        )
+        for name, parts in out.items()
     }
+    drop = ("run_id", "inputs")
+    empty = contract("meta.certificates").empty().drop(drop)
+    return {**frames, CERTIFICATES: pl.concat([empty, *proofs])}
+
+
+def scored(scores: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Scores of one date by factor, then name; names without one are left out."""
+    names = scores["instrument_id"].to_list()
+    out: dict[str, dict[str, float]] = {}
+    for factor in scores.columns:
+        if factor not in ("date", "instrument_id"):
+            values = scores[factor].cast(pl.Float64).fill_nan(None).to_list()
+            own = {n: v for n, v in zip(names, values, strict=True) if v is not None}
+            out[factor] = own
+    return out
+
+
+def labelled(others: pl.DataFrame | None) -> dict[str, dict[str, str]] | None:
+    """Labels by label, then name, from rows ``instrument_id, label, value``."""
+    if others is None:
+        return None
+    out: dict[str, dict[str, str]] = {}
+    for name, label, value in others.select("instrument_id", "label", "value").iter_rows():
+        out.setdefault(label, {})[name] = value
+    return out
 
 
 def _of(frame: pl.DataFrame, mandate: Mandate) -> pl.DataFrame:

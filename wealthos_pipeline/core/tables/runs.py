@@ -97,6 +97,25 @@ META = (
         append_only=True,
     ),
     TableContract(
+        "meta.certificates",
+        "One row a live decision that a run made: how well its answer is proved, and from which inputs.",
+        (
+            _C("run_id", "str", "run"),
+            _C("mandate", "str", "mandate"),
+            _C("date", "date", "decision date"),
+            _C("status", "str", "as in portfolio.solves"),
+            _C("solver", "str", "solver and version", nullable=True),
+            _C("iterations", "i32", "of the solver", "", True),
+            _C("seconds", "f64", "wall time of the solve", "s", True),
+            _C("objective", "f64", "value of the objective", "", True),
+            _C("violation", "f64", "largest violation of any limit, in its unit", "", True),
+            _C("gap", "f64", "duality gap, or the gap to the bound of an integer search", "", True),
+            _C("inputs", "str", "JSON: version of every table that the decision read"),
+        ),
+        ("run_id", "mandate"),
+        append_only=True,
+    ),
+    TableContract(
         "meta.failures",
         "What a source could not give in full, by run: symbols without prices, sectors or membership.",
         (
