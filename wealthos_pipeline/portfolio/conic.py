@@ -6,7 +6,7 @@ more than solving a small problem.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -82,31 +82,61 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the solver said: primal x, multipliers z of the rows."""
+    """What the solver said: primal x, multipliers z of the rows, the values of both objectives at them.
+
+    primal, dual: ``½ x'Px + q'x`` and ``−½ x'Px − b'z``, evaluated here. stationarity: the largest entry of
+    ``Px + q + A'z``, which is 0 where z is dual feasible.
+    """
 
     status: str
     x: Floats
     z: Floats
     iterations: int
+    primal: float = float("nan")
+    dual: float = float("nan")
+    stationarity: float = float("nan")
+
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one."""
+        return bool(np.isfinite(self.x).all() and np.isfinite(self.z).all())
+
+
+Cones = Sequence[tuple[str, float]]
+"""Blocks of rows in order: ("zero" | "nonnegative" | "second", rows), ("exponential", 3) or
+("power", exponent of the first of its three rows)."""
 
 
 def run_clarabel(
-    quadratic: Floats, q: Floats, A: Any, b: Floats, zero: int, nonnegative: int, cone: int
+    quadratic: Floats, q: Floats, A: Any, b: Floats, zero: int, nonnegative: int, *cones: int
 ) -> Answer:
     """Minimise ½ Σ quadratic_j x_j² + q'x with ``b − A x`` in the cones, from a cold start.
 
-    zero, nonnegative, cone: rows of each kind, in this order; the last are one second-order cone.
-    One thread, tight tolerances, no time limit: the answer depends on the numbers alone.
+    zero, nonnegative, cones: rows of each kind, in this order; each of ``cones`` is one second-order cone.
     """
-    import clarabel
     from scipy import sparse
 
     size = len(q)
     columns = np.arange(size + 1)
     P = sparse.csc_matrix((quadratic, columns[:-1], columns), shape=(size, size))
-    cones: list[Any] = [clarabel.ZeroConeT(zero), clarabel.NonnegativeConeT(nonnegative)]
-    if cone:
-        cones.append(clarabel.SecondOrderConeT(cone))
+    blocks = [("second", float(rows)) for rows in cones if rows]
+    return run(P, q, A, b, [("zero", zero), ("nonnegative", nonnegative), *blocks])
+
+
+def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones) -> Answer:
+    """Minimise ½ x'Px + q'x with ``b − A x`` in the cones; P upper triangular, sparse by column.
+
+    One thread, tight tolerances, no time limit, a cold start: the answer depends on the numbers alone.
+    """
+    import clarabel
+
+    makes = {
+        "zero": lambda x: clarabel.ZeroConeT(int(x)),
+        "nonnegative": lambda x: clarabel.NonnegativeConeT(int(x)),
+        "second": lambda x: clarabel.SecondOrderConeT(int(x)),
+        "exponential": lambda x: clarabel.ExponentialConeT(),
+        "power": lambda x: clarabel.PowerConeT(float(x)),
+    }
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
@@ -115,12 +145,23 @@ def run_clarabel(
     settings.tol_gap_abs = settings.tol_gap_rel = 1e-9
     settings.tol_feas = 1e-9
     settings.presolve_enable = False
-    solution = clarabel.DefaultSolver(P, q, A, b, cones, settings).solve()
+    built = [makes[kind](size) for kind, size in cones]
+    solution = clarabel.DefaultSolver(P, q, A, b, built, settings).solve()
+    x = np.array(solution.x, dtype=np.float64)
+    z = np.array(solution.z, dtype=np.float64)
+    if len(P.data):
+        slope = P @ x + P.T @ x - P.diagonal() * x
+    else:
+        slope = np.zeros(len(x))
+    curved = 0.5 * float(x @ slope)
     return Answer(
         status=str(solution.status),
-        x=np.array(solution.x, dtype=np.float64),
-        z=np.array(solution.z, dtype=np.float64),
+        x=x,
+        z=z,
         iterations=int(solution.iterations),
+        primal=curved + float(q @ x),
+        dual=-curved - float(b @ z),
+        stationarity=float(np.abs(slope + q + A.T @ z).max(initial=0.0)),
     )
 
 
