@@ -12,19 +12,25 @@ from wealthos_pipeline.core.data import contract
 _PRICES = (
     "instrument_id", "date", "slot", "close", "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
+_MODELS = 45
+"""Sessions before the first new one that reach the last month end, whatever the month."""
 
 
 @stage(
     contract("portfolio.attribution"),
     group="portfolio",
-    inputs=("portfolio.positions", "portfolio.nav", "clean.prices", "clean.instruments"),
+    inputs=(
+        "portfolio.positions", "portfolio.nav", "portfolio.risk_exposures", "portfolio.risk_factors",
+        "clean.prices", "clean.instruments",
+    ),
     rooms=("portfolio/attribution.py",),
     owner="team:portfolio",
     plots={"portfolio.attribution": "value"},
-)
+)  # fmt: skip
 def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Where the active return of each day came from; the lines add up to it."""
+    """Where the return of each day came from, by sector and by risk factor, in full and against 1/N."""
     from wealthos_pipeline.portfolio import attribution as room
+    from wealthos_pipeline.portfolio import risk
 
     lake = work.session.lake
     out = room.daily(
@@ -33,6 +39,11 @@ def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
         work.prices(back=15, columns=_PRICES),
         lake.read("clean.instruments"),
         work.session.calendar,
+        schemes=room.SCHEMES,
+        models=risk.from_frames(
+            work.read("portfolio.risk_exposures", back=_MODELS),
+            work.read("portfolio.risk_factors", back=_MODELS),
+        ),
         start=work.start,
     )
     return {"portfolio.attribution": out}

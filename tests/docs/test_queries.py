@@ -37,7 +37,8 @@ def test_effects_of_a_day_add_up_to_the_active_return(sample_root: Path) -> None
         sample_root,
         """
         with effects as (
-            select mandate, date, sum(value) as total from portfolio.attribution group by all
+            select mandate, scheme, date, sum(value) as total from portfolio.attribution
+            where benchmark = 'equal_weight' group by all
         )
         select count(*) as days, max(abs(e.total - (n.return_net - b.return_net))) as gap
         from effects e

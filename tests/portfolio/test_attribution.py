@@ -11,7 +11,7 @@ from portfolio_market import Market
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.portfolio import Mandate
-from wealthos_pipeline.portfolio import attribution, backtest
+from wealthos_pipeline.portfolio import attribution, backtest, linking
 from wealthos_pipeline.portfolio.backtest import Backtest
 
 Book = tuple[pl.DataFrame, pl.DataFrame]
@@ -27,7 +27,9 @@ def book(market: Market, core: Mandate, core_run: Backtest, benchmark_run: Backt
 
 @pytest.fixture(scope="module")
 def effects(market: Market, book: Book) -> pl.DataFrame:
-    return attribution.daily(*book, market.prices, market.instruments, market.calendar)
+    return attribution.daily(
+        *book, market.prices, market.instruments, market.calendar, absolute=False
+    )
 
 
 def test_brinson_fachler_textbook_example() -> None:
@@ -141,6 +143,7 @@ def test_starting_at_a_later_date_gives_the_same_bits(
             market.instruments,
             market.calendar,
             start=cut,
+            absolute=False,
         )
         assert again.equals(effects.filter(pl.col("date") >= cut))
 
@@ -151,7 +154,7 @@ def test_linked_effects_add_up_to_the_difference_of_compounded_returns(
 ) -> None:
     _, nav = book
     start, end = period
-    got = attribution.linked(effects, nav, start=start, end=end)
+    got = linking.linked(effects, nav, start=start, end=end)
     days = (
         effects.filter(
             (pl.col("date") >= (start or date.min)) & (pl.col("date") <= (end or date.max))
@@ -172,7 +175,7 @@ def test_linked_effects_add_up_to_the_difference_of_compounded_returns(
 
 def test_linking_one_day_changes_nothing(book: Book, effects: pl.DataFrame) -> None:
     day = date(2018, 6, 13)
-    got = attribution.linked(effects, book[1], start=day, end=day)
+    got = linking.linked(effects, book[1], start=day, end=day)
     want = effects.filter(pl.col("date") == day).sort("mandate", "effect", "group")
     np.testing.assert_allclose(
         got.sort("mandate", "effect", "group")["value"], want["value"], rtol=1e-12
@@ -182,4 +185,4 @@ def test_linking_one_day_changes_nothing(book: Book, effects: pl.DataFrame) -> N
 def test_linking_needs_the_returns_of_both_sides(book: Book, effects: pl.DataFrame) -> None:
     _, nav = book
     with pytest.raises(PortfolioError, match="equal_weight"):
-        attribution.linked(effects, nav.filter(pl.col("mandate") != "equal_weight"))
+        linking.linked(effects, nav.filter(pl.col("mandate") != "equal_weight"))

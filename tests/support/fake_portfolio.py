@@ -78,7 +78,9 @@ def portfolios(
                     "volatility": vol * np.sqrt(252), "risk_contribution": share,
                 })  # fmt: skip
                 add("portfolio.solves", {
-                    **run, "status": "optimal", "objective": 0.01, "violation": 1e-9, "gap": 1e-9,
+                    **run, "status": "optimal", "objective_kind": "mean_variance",
+                    "solver": "clarabel 0.11.1", "iterations": 12, "objective": 0.01,
+                    "violation": 1e-9, "gap": 1e-9,
                     "volatility": 0.15, "turnover": float(np.abs(w - drift).sum() / 2),
                     "ic": 0.006, "message": None,
                 })  # fmt: skip
@@ -116,13 +118,15 @@ def portfolios(
             rows.append(("residual", "", active - bench - total - charged))
             add("portfolio.attribution", {
                 "mandate": name, "run_kind": "backtest", "date": dates[t],
+                "scheme": "sector", "benchmark": "equal_weight",
                 "effect": [r[0] for r in rows], "group": [r[1] for r in rows],
                 "value": [r[2] for r in rows],
             })  # fmt: skip
     for kind, t in (("backtest", rebalances[-1]), ("live", n - 1)):
         add("portfolio.solves", {
             "mandate": "impossible", "run_kind": kind, "date": dates[t], "status": "infeasible",
-            "objective": None, "violation": None, "gap": None, "volatility": None, "turnover": None,
+            "objective_kind": "min_variance", "solver": None, "iterations": None, "objective": None,
+            "violation": None, "gap": None, "volatility": None, "turnover": None,
             "ic": None,
             "message": "Volatility must stay at or below 1 %, but the calmest portfolio has 12.4 %; "
             "least change that is enough: 12.4 %.\nWeights must sum to 100 %; least change that is "

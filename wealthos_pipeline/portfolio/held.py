@@ -58,7 +58,10 @@ def of(
             value[at : at + n, where] = marks.tr[s.start : s.stop, s.columns] * s.units
             cash[at : at + n] = s.cash
             at += n
-        total = value.sum(axis=1) + cash
+        # one name after the other: a name held at another time adds 0 and leaves the bits alone
+        total = cash.copy()
+        for column in value.T:
+            total += column
         out.append(
             Held(mandate, run_kind, rows, columns, value / total[:, None], cash / total, total)
         )

@@ -10,7 +10,7 @@ import polars as pl
 
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.market_monitor.evidence import kupiec_p
-from wealthos_pipeline.portfolio import attribution, performance
+from wealthos_pipeline.portfolio import linking, performance
 from wealthos_pipeline.reporting.lens import Lens, groups
 from wealthos_pipeline.reporting.report import (
     Attribution,
@@ -136,7 +136,7 @@ def collect(
     risk = lens("portfolio.risk", sessions=10).filter(pl.col("run_kind") == "backtest")
     targets = lens("portfolio.targets", sessions=160)
     effects = lens("portfolio.attribution", sessions=YEAR + 1).filter(
-        pl.col("run_kind") == "backtest"
+        (pl.col("run_kind") == "backtest") & (pl.col("benchmark") == BENCHMARK)
     )
     rates = performance.risk_free(
         lens("clean.series", "series", "tenor", "date", "value"), lens.calendar
@@ -279,7 +279,7 @@ def _attribution(
         if len(days) < length:
             continue
         part = effects.filter(pl.col("date") >= days[-length])
-        linked = attribution.linked(part, pl.concat([nav, bench]), benchmark=BENCHMARK)
+        linked = linking.linked(part, pl.concat([nav, bench]))
         by_effect: dict[str, list[float]] = {}
         by_sector: dict[str, list[list[float]]] = {}
         for effect, group, value in linked.select("effect", "group", "value").iter_rows():
