@@ -25,14 +25,15 @@ def definitions() -> list[dg.AssetsDefinition]:
     from wealthos_pipeline import factors as library_room
     from wealthos_pipeline.utils.config import load_settings
 
-    chosen = load_settings().factors
+    settings = load_settings()
+    chosen = settings.factors
     library = library_room.load(chosen.sets, chosen.own, strict=False)
     stages = (
         *ingest.STAGES,
         *clean.STAGES,
         *factors.stages(library),
         *models.stages(library),
-        *risk.STAGES,
+        *risk.stages(library, settings.portfolio),
         *portfolio.stages(library),
         *performance.STAGES,
         *attribution.STAGES,

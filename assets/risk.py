@@ -1,48 +1,120 @@
-"""The risk model."""
+"""The risk model, and how good its forecasts were."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.factors import Library
+from wealthos_pipeline.utils.config import PortfolioSettings, Settings
 
 _PRICES = (
-    "instrument_id", "date", "slot", "close", "tr_index", "flags", "known_at",
+    "instrument_id", "date", "slot", "close", "tr_index", "dollar_volume", "flags", "known_at",
 )  # fmt: skip
+_TABLES = ("risk_exposures", "risk_factors", "factor_returns")
+_FUNDAMENTAL = "fundamental"
+_DEFINED_BY = {
+    "statistical": {"risk_half_life", "risk_factors", "risk_denoise"},
+    "ewma": {"risk_half_life"},
+    _FUNDAMENTAL: {
+        "risk_styles",
+        "risk_volatility_half_life",
+        "risk_correlation_half_life",
+        "risk_volatility_lags",
+        "risk_correlation_lags",
+    },
+}
+"""Settings that change the numbers of a kind, beside the window."""
 
 
-@stage(
-    contract("portfolio.risk_exposures"),
-    contract("portfolio.risk_factors"),
-    group="portfolio",
-    inputs=("clean.prices", "clean.membership"),
-    definition=lambda s: s.portfolio.model_dump(
-        include={"risk_sessions", "risk_half_life", "risk_factors"}
-    ),
-    rooms=("portfolio/risk.py",),
-    snap="month",
-    owner="team:portfolio",
-)
-def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Statistical factor risk model (B, F, D) at each month end and at the latest session."""
-    from wealthos_pipeline.portfolio import risk
+def stages(library: Library, settings: PortfolioSettings) -> tuple[Stage, ...]:
+    """Both stages. A fundamental model has the scores of ``library`` that are its styles as inputs."""
+    tables: tuple[str, ...] = ()
+    if settings.risk_model == _FUNDAMENTAL:
+        from wealthos_pipeline.factors import transforms
 
-    back = work.settings.portfolio.risk_sessions + 5
-    bars = work.prices(back=back, columns=_PRICES)
-    calendar = work.session.calendar
-    start = work.start or bars["date"].min()
-    models = risk.estimate(
-        bars,
-        work.universe(back=back),
-        [] if start is None else risk.estimation_dates(calendar, start, work.end),
-        calendar,
-        work.settings.portfolio,
-    )
-    exposures, factors = risk.to_frames(models.values())
-    return {"portfolio.risk_exposures": exposures, "portfolio.risk_factors": factors}
+        held = transforms.score_tables(library)
+        tables = tuple(
+            t
+            for t, names in held.items()
+            if t == transforms.SCORES or set(names) & set(settings.risk_styles)
+        )
+    return (_risk_model(tables),)
 
 
-STAGES: tuple[Stage, ...] = (risk_model,)
+def _definition(settings: Settings) -> dict[str, Any]:
+    own = settings.portfolio
+    names = {"risk_model", "risk_sessions"} | _DEFINED_BY.get(own.risk_model, set())
+    return own.model_dump(include=names)
+
+
+def _risk_model(tables: Sequence[str]) -> Stage:
+    def risk_model(work: Work) -> Mapping[str, pl.DataFrame]:
+        """Factor risk model (B, F, D) at each month end and at the latest session, and the daily
+        returns of its factors. Of which kind: `portfolio.risk_model` of the settings."""
+        from wealthos_pipeline.portfolio import risk
+
+        settings = work.settings.portfolio
+        fundamental = settings.risk_model == _FUNDAMENTAL
+        if fundamental and not tables:
+            raise ConfigError(
+                "portfolio.risk_model is fundamental in this run, but was not when the graph was "
+                "made: set it in wealthos.toml or as WEALTHOS_PORTFOLIO__RISK_MODEL"
+            )
+        back = risk.lookback(settings)
+        made = risk.produce(
+            work.prices(back=back, columns=_PRICES),
+            work.universe(back=back),
+            work.session.calendar,
+            settings,
+            start=work.start,
+            end=work.end,
+            scores=_scores(work, tables, back) if fundamental else None,
+            instruments=work.session.lake.read("clean.instruments") if fundamental else None,
+        )
+        for factor, why in made.left_out.items():
+            work.note("portfolio.risk_exposures", f"without {factor}", why)
+        return {f"portfolio.{name}": getattr(made, _PLACE[name]) for name in _TABLES}
+
+    return stage(
+        *(contract(f"portfolio.{name}") for name in _TABLES),
+        group="portfolio",
+        inputs=(
+            *tables,
+            *(("clean.instruments",) if tables else ()),
+            "clean.prices",
+            "clean.membership",
+        ),
+        definition=_definition,
+        rooms=("portfolio/risk",),
+        snap="month",
+        owner="team:portfolio",
+    )(risk_model)
+
+
+_PLACE = {
+    "risk_exposures": "exposures",
+    "risk_factors": "factors",
+    "factor_returns": "factor_returns",
+}
+
+
+def _scores(work: Work, tables: Sequence[str], back: int) -> pl.DataFrame:
+    """Scores of the styles, of whatever tables have them."""
+    from wealthos_pipeline.factors import transforms
+
+    lake, styles = work.session.lake, work.settings.portfolio.risk_styles
+    parts = []
+    for table in tables:
+        own = [n for n in lake.contract(table).column_names if n in styles]
+        parts.append(work.read(table, back=back, columns=[*transforms.KEY, *own]))
+    return transforms.side_by_side(parts)
+
+
+STAGES: tuple[Stage, ...] = (_risk_model(()),)
+"""As the default settings make them: from returns alone."""

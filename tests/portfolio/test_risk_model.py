@@ -117,12 +117,13 @@ rng = np.random.default_rng(0)
 prices = pl.concat([days.select("date", "slot", pl.lit(f"n{i}").alias("instrument_id")).with_columns(
     pl.Series("tr_index", np.exp(np.cumsum(rng.normal(size=days.height) * 0.01)))) for i in range(8)])
 prices = prices.with_columns(pl.col("tr_index").alias("close"))
-plain, seen = risk.from_returns, []
+from wealthos_pipeline.portfolio.risk import statistical
+plain, seen = statistical.from_returns, []
 def spy(*args):
     out = plain(*args)
     seen.extend(x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas")
     return out
-risk.from_returns = spy
+statistical.from_returns = spy
 settings = PortfolioSettings(risk_sessions=80)
 assert risk.estimate(prices, prices, [date(2020, 6, 30)], calendar, settings)
 print(sorted(set(seen)))

@@ -150,9 +150,40 @@ class PortfolioSettings(_Part):
 
     mandates: Path | None = Field(None, description="folder of YAML; None: data/inputs/mandates")
     holdings: Path | None = Field(None, description="folder of CSV; None: data/inputs/holdings")
+    fills: Path | None = Field(None, description="folder of CSV; None: data/inputs/fills")
+    compliance: Literal["warn", "error"] = Field(
+        "warn", description="severity of the check that targets keep every limit"
+    )
+    stale_sessions: int = Field(5, ge=0, description="a price older than that is stale")
     risk_sessions: int = Field(504, ge=60)
     risk_half_life: int = Field(126, ge=5)
-    risk_factors: int = Field(20, ge=1, description="at most; fewer on small universes")
+    risk_model: Literal["statistical", "fundamental", "ledoit_wolf", "oas", "ewma"] = Field(
+        "statistical", description="ledoit_wolf or oas for universes of up to some 50 names"
+    )
+    risk_factors: int = Field(
+        20, ge=1, description="statistical: at most; fewer on small universes"
+    )
+    risk_denoise: bool = Field(
+        False, description="statistical: only factors above the Marchenko–Pastur edge"
+    )
+    risk_styles: tuple[str, ...] = Field(
+        (
+            "beta_252", "volatility_60", "momentum_12_1", "reversal_1m", "reversal_36_12",
+            "log_dollar_volume_63", "dividend_yield_12m", "high_52w", "skewness_252",
+            "market_correlation_252",
+        ),
+        description="fundamental: factors whose scores are exposures; missing ones are left out",
+    )  # fmt: skip
+    risk_volatility_half_life: int = Field(
+        84, ge=5, description="fundamental: of factor and specific variances, in sessions"
+    )
+    risk_correlation_half_life: int = Field(
+        252, ge=5, description="fundamental: of factor correlations, in sessions"
+    )
+    risk_volatility_lags: int = Field(5, ge=0, description="fundamental: Newey–West, of variances")
+    risk_correlation_lags: int = Field(
+        2, ge=0, description="fundamental: Newey–West, of correlations"
+    )
     var_sessions: int = Field(504, ge=60)
     ic_sessions: int = Field(1260, ge=60)
     ic_prior_sessions: float = Field(250.0, gt=0, description="shrinks the IC towards 0")

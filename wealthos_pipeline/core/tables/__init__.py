@@ -7,6 +7,7 @@ from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
+from wealthos_pipeline.core.tables.risk_model import RISK_MODEL
 from wealthos_pipeline.core.tables.runs import META, RECORD
 from wealthos_pipeline.core.tables.vendors import CLEAN_VENDORS, RAW_VENDORS
 
@@ -19,6 +20,7 @@ TABLES: tuple[TableContract, ...] = (
     *CLEAN_VENDORS,
     *FACTORS,
     *MODELS,
+    *RISK_MODEL,
     *PORTFOLIO,
     *ATTRIBUTION,
     *MONITOR,

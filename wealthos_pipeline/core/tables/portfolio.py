@@ -1,4 +1,4 @@
-"""Portfolios: risk model, targets, trades, what became of them."""
+"""Portfolios: targets, trades, what became of them."""
 
 from __future__ import annotations
 
@@ -13,36 +13,6 @@ _RUN = (
 )
 
 PORTFOLIO = (
-    TableContract(
-        "portfolio.risk_exposures",
-        "Factor exposures B and specific volatility of the risk model, at its estimation dates.",
-        (
-            _C("date", "date", "estimation date"),
-            _C("instrument_id", "str", "instrument"),
-            _C(
-                "factor",
-                "str",
-                "statistical factor pc01, pc02, …; 'specific' for specific volatility",
-            ),
-            _C("value", "f64", "exposure; for 'specific' daily volatility", "decimal"),
-        ),
-        ("date", "instrument_id", "factor"),
-        "date",
-        "bar",
-    ),
-    TableContract(
-        "portfolio.risk_factors",
-        "Factor covariance F of the risk model, daily.",
-        (
-            _C("date", "date", "estimation date"),
-            _C("factor", "str", "row"),
-            _C("factor_2", "str", "column"),
-            _C("covariance", "f64", "daily covariance", "decimal²"),
-        ),
-        ("date", "factor", "factor_2"),
-        "date",
-        "bar",
-    ),
     TableContract(
         "portfolio.targets",
         "Target weights with what they were made from.",

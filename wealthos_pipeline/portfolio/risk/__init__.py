@@ -1,0 +1,51 @@
+"""The risk model: exposures B, factor covariance F and specific volatility d, never a dense matrix.
+
+Estimators, by ``portfolio.risk_model`` of the settings:
+
+- ``statistical``: principal components, the default (``statistical``);
+- ``fundamental``: regressions on our own factors and sectors (``fundamental``);
+- ``ledoit_wolf``, ``oas``, ``ewma``: for small universes (``shrinkage``).
+
+With some 30 names or fewer a fundamental model has hardly more names than factors and leaves most of
+them out; shrinkage is the better choice there. With more than 100 names shrinkage keeps the 100 largest
+components only, which cost the optimiser what 100 factors cost: take a factor model.
+
+``estimate`` gives models by date, ``produce`` the rows that are stored, ``exposures_on`` what attribution
+needs. How good they were afterwards: ``quality``.
+"""
+
+from __future__ import annotations
+
+from wealthos_pipeline.portfolio.risk.estimation import Produced, estimate, lookback, produce
+from wealthos_pipeline.portfolio.risk.factor_returns import Exposures, exposures_on
+from wealthos_pipeline.portfolio.risk.model import (
+    SESSIONS_PER_YEAR,
+    VOLATILITY_FLOOR,
+    RiskModel,
+    from_frames,
+    to_frames,
+)
+from wealthos_pipeline.portfolio.risk.statistical import from_returns
+from wealthos_pipeline.portfolio.risk.window import (
+    MIN_COVERAGE,
+    estimation_dates,
+    membership_matrix,
+)
+
+__all__ = [
+    "MIN_COVERAGE",
+    "SESSIONS_PER_YEAR",
+    "VOLATILITY_FLOOR",
+    "Exposures",
+    "Produced",
+    "RiskModel",
+    "estimate",
+    "estimation_dates",
+    "exposures_on",
+    "from_frames",
+    "from_returns",
+    "lookback",
+    "membership_matrix",
+    "produce",
+    "to_frames",
+]
