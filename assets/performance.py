@@ -17,6 +17,7 @@ _PRICES = (
 @stage(
     contract("portfolio.risk"),
     contract("portfolio.risk_outcomes"),
+    contract("portfolio.risk_methods"),
     group="portfolio",
     inputs=("portfolio.positions", "portfolio.nav", "clean.prices"),
     definition=lambda s: s.portfolio.var_sessions,
@@ -42,7 +43,11 @@ def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     outcomes = made.outcomes
     if work.start is not None:
         outcomes = outcomes.filter(pl.col("date") >= work.start)
-    return {"portfolio.risk": made.risk, "portfolio.risk_outcomes": outcomes}
+    return {
+        "portfolio.risk": made.risk,
+        "portfolio.risk_outcomes": outcomes,
+        "portfolio.risk_methods": made.methods,
+    }
 
 
 STAGES: tuple[Stage, ...] = (risk_of_holdings,)

@@ -14,6 +14,9 @@ from portfolio_market import SETTINGS, Market
 from wealthos_pipeline.portfolio import performance
 from wealthos_pipeline.portfolio.backtest import Backtest
 from wealthos_pipeline.portfolio.performance import VarForecasts
+from wealthos_pipeline.portfolio.var_methods import ALPHA, BETA, METHODS, NOT_VALID, PRIMARY
+
+NUMBERS = ("volatility", "var_95", "var_99", "cvar_95", "cvar_99")
 
 
 @pytest.fixture(scope="module")
@@ -56,17 +59,33 @@ def test_forecast_and_outcome_match_a_plain_loop(
         moves = {n: b[n] / a[n] - 1 for n in names if a[n] is not None and b[n] is not None}
         mean = float(np.mean(list(moves.values())))
         scenario.append(sum(value[n] / nav * moves.get(n, mean) for n in names))
-    worst = sorted(scenario)
-    got = made.risk.filter((pl.col("mandate") == "core") & (pl.col("date") == day)).row(
-        0, named=True
-    )
-    n = SETTINGS.var_sessions
-    assert got["var_95"] == pytest.approx(-worst[int(0.05 * n)], rel=1e-9)
-    assert got["var_99"] == pytest.approx(-worst[int(0.01 * n)], rel=1e-9)
-    assert got["cvar_95"] == pytest.approx(-np.mean(worst[: int(0.05 * n)]), rel=1e-9)
-    weights = 0.94 ** np.arange(n)[::-1]
-    variance = float((weights * np.square(scenario)).sum() / weights.sum())
-    assert got["volatility"] == pytest.approx(math.sqrt(252 * variance), rel=1e-9)
+    mine = (pl.col("mandate") == "core") & (pl.col("date") == day)
+    got = made.risk.filter(mine).row(0, named=True)
+    methods = {r["method"]: r for r in made.methods.filter(mine).iter_rows(named=True)}
+    r, n = np.array(scenario), SETTINGS.var_sessions
+
+    # the rank (n + 1) p is that of Weibull's plotting positions
+    for level in (95, 99):
+        p = 1 - level / 100
+        plain = np.quantile(r, p, method="weibull")
+        assert methods["historical"][f"var_{level}"] == pytest.approx(-plain, rel=1e-9)
+        rank = (n + 1) * p
+        j = int(rank + 1e-9)
+        ordered = np.sort(r)
+        tail = (ordered[:j].sum() + (rank - j) * ordered[j]) / rank
+        assert methods["historical"][f"cvar_{level}"] == pytest.approx(-tail, rel=1e-6)
+
+    h = [float(np.mean(r**2))]
+    for x in r:
+        h.append((1 - ALPHA - BETA) * h[0] + ALPHA * x**2 + BETA * h[-1])
+    scaled = r / np.sqrt(h[:-1]) * math.sqrt(h[-1])
+    assert got["method"] == "filtered"
+    assert got["volatility"] == pytest.approx(math.sqrt(252 * h[-1]), rel=1e-9)
+    assert got["var_99"] == pytest.approx(-np.quantile(scaled, 0.01, method="weibull"), rel=1e-9)
+    assert {k: got[k] for k in NUMBERS} == {k: methods["filtered"][k] for k in NUMBERS}
+
+    modified = methods["cornish_fisher"]
+    assert modified["volatility"] == pytest.approx(r.std() * math.sqrt(252), rel=1e-9)
 
     after = calendar.offset(day, 1)
     out = made.outcomes.filter((pl.col("mandate") == "core") & (pl.col("date") == day))
@@ -81,8 +100,8 @@ def test_forecast_and_outcome_match_a_plain_loop(
 
 
 def test_tails_are_ordered(made: VarForecasts) -> None:
-    rows = made.risk.filter(pl.col("volatility") > 0)
-    assert rows.height > 500
+    rows = made.methods.filter(pl.col("volatility") > 0)
+    assert rows["method"].value_counts()["count"].min() > 500
     assert (rows["var_99"] >= rows["var_95"]).all()
     assert (rows["cvar_95"] >= rows["var_95"]).all()
     assert (rows["cvar_99"] >= rows["var_99"]).all()
@@ -106,6 +125,7 @@ def test_starting_at_a_later_date_gives_the_same_bits(
     )
     assert again.outcomes_start == before
     assert again.risk.equals(made.risk.filter(pl.col("date") >= cut))
+    assert again.methods.equals(made.methods.filter(pl.col("date") >= cut))
     assert again.outcomes.equals(made.outcomes.filter(pl.col("date") >= before))
 
 
@@ -117,21 +137,33 @@ def test_cash_alone_has_no_risk_and_is_not_judged(made: VarForecasts, core_run: 
     assert out["exception_95"].to_list() == [None]
 
 
-def test_exceptions_are_counted_and_tested(made: VarForecasts) -> None:
-    from scipy import stats
-
-    table = performance.var_exceptions(made.risk, made.outcomes)
-    assert table.height == 4
-    row = table.row(0, named=True)
-    hits = made.outcomes.filter(pl.col("mandate") == "core")["exception_95"].drop_nulls()
-    n, k = len(hits), int(hits.sum())
-    assert (row["mandate"], row["level"], row["forecasts"], row["exceptions"]) == (
-        "core",
-        0.95,
-        n,
-        k,
+def test_each_date_has_each_method_once(made: VarForecasts) -> None:
+    counts = made.methods.group_by("mandate", "date").agg(pl.col("method").sort())
+    assert counts["method"].to_list() == [sorted(METHODS)] * made.risk.height
+    assert made.risk["method"].unique().to_list() == [PRIMARY]
+    none = made.methods.filter(pl.col("var_99").is_null())
+    assert none["note"].null_count() == 0
+    assert made.methods.filter(pl.col("var_99").is_not_null())["note"].null_count() == (
+        made.methods.height - none.height
     )
-    assert row["expected"] == pytest.approx(0.05 * n)
-    full = stats.binom.logpmf(k, n, k / n) - stats.binom.logpmf(k, n, 0.05)
-    assert row["kupiec_lr"] == pytest.approx(2 * full, rel=1e-9)
-    assert row["kupiec_p"] == pytest.approx(stats.chi2.sf(2 * full, 1), rel=1e-9)
+
+
+def test_more_scenarios_than_the_window_has_returns_give_no_forecast(
+    market: Market, core_run: Backtest
+) -> None:
+    """Holdings of the panel's first weeks: no window is half full, so there is a reason and no number."""
+    early = core_run.nav["date"][1]
+    since = market.calendar.offset(early, -20)
+    made = performance.var_forecasts(
+        core_run.positions,
+        core_run.nav.filter(pl.col("date") >= since),
+        market.prices.filter(pl.col("date") >= since),
+        market.calendar,
+        SETTINGS,
+    )
+    row = made.methods.filter(pl.col("date") == early)
+    assert row["var_95"].null_count() == row.height == 3
+    assert all("fewer than half" in note for note in row["note"])
+    later = made.outcomes.filter(pl.col("date") == early)
+    assert later["exception_95"].to_list() == [None]
+    assert NOT_VALID not in row["note"].to_list()

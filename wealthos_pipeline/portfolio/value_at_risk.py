@@ -1,12 +1,10 @@
 """One-day value at risk of the holdings of each close, and what happened the day after.
 
 The weights held at the close of t (after its fills; cash included, with return 0) are frozen and
-applied to the total returns of the ``var_sessions`` sessions that end with t. A name without a return in a
-session of the window (not listed yet, a gap) is given the mean return of the other held names in
-that session; a session in which no held name has one is left out, and with fewer than half of the sessions
-there is no forecast. With n returns in ascending order, VaR at 95 % is minus the one with
-``floor(0.05 n)`` below it, so at most 5 % of them are worse; CVaR is minus the mean of those worse. The
-volatility is exponentially weighted (λ = 0.94, RiskMetrics 1996) over the same returns.
+applied to the total returns of the ``var_sessions`` sessions that end with t (``scenarios``); three methods
+make a forecast from them (``var_methods``), side by side in ``portfolio.risk_methods``. That of
+``var_methods.PRIMARY`` is ``portfolio.risk``: what reports, alerts and the record go by. With fewer than half of the
+sessions there is no forecast.
 
 One day is one fixed-shape computation: bits do not depend on where the computation starts.
 """
@@ -18,24 +16,23 @@ from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio.accounts import Marks
 from wealthos_pipeline.portfolio.backtest import CASH
 from wealthos_pipeline.portfolio.panel import Panel, build
-from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats
+from wealthos_pipeline.portfolio.problem import Floats
+from wealthos_pipeline.portfolio.scenarios import earned, frozen, session_returns
+from wealthos_pipeline.portfolio.var_methods import METHODS, PRIMARY, Tails
 from wealthos_pipeline.utils.config import PortfolioSettings
-
-DECAY = 0.94
-LEVELS = (0.95, 0.99)
-MIN_SHARE = 0.5
-"""Share of the window's sessions that must have a return."""
 
 
 @dataclass(frozen=True, eq=False)
 class VarForecasts:
-    """Rows of ``portfolio.risk`` (dates ≥ start) and ``portfolio.risk_outcomes``.
+    """Rows of ``portfolio.risk`` and ``portfolio.risk_methods`` (dates ≥ start) and of
+    ``portfolio.risk_outcomes``.
 
     outcomes_start: first forecast date that ``outcomes`` covers: the session before ``start``,
     whose result is known from the bar of ``start``. Replace ``risk_outcomes`` from this date on.
@@ -44,6 +41,7 @@ class VarForecasts:
     risk: pl.DataFrame
     outcomes: pl.DataFrame
     outcomes_start: date | None
+    methods: pl.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +113,6 @@ def spans(
     return out
 
 
-def session_returns(panel: Panel) -> Floats:
-    """One-session total returns, sessions × names; NaN unless both bars are there."""
-    out = np.full(panel.tr.shape, np.nan)
-    if len(panel.dates) > 1:
-        out[1:] = panel.tr[1:] / panel.tr[:-1] - 1.0
-    return out
-
-
 def forecasts(
     positions: pl.DataFrame,
     nav: pl.DataFrame,
@@ -134,81 +124,116 @@ def forecasts(
     end: date | None = None,
 ) -> VarForecasts:
     """See ``performance.var_forecasts``."""
+    from wealthos_pipeline.portfolio import held as holdings
+
     held = positions.filter(pl.col("instrument_id") != CASH)["instrument_id"].unique()
     panel = build(prices, calendar, ids=held) if held.len() else build(prices, calendar)
-    risk_table, outcome_table = contract("portfolio.risk"), contract("portfolio.risk_outcomes")
-    if not panel.dates or not nav.height:
-        return VarForecasts(risk_table.empty(), outcome_table.empty(), start)
-    marks, returns = Marks.of(panel), session_returns(panel)
-    moves = np.zeros_like(returns)
-    moves[1:] = marks.tr[1:] / marks.tr[:-1] - 1.0
-    last = len(panel.dates) - 1
-    if end is not None:
-        last = min(last, panel.row(calendar.slot(end)))
-    first = 0 if start is None else panel.row(calendar.slot(start))
-    rows: list[tuple[object, ...]] = []
-    results: list[tuple[object, ...]] = []
-    for span in spans(positions, nav, panel, calendar):
-        lo, hi = max(span.start, first - 1, 0), min(span.stop, last + 1)
-        if lo >= hi:
-            continue
-        for t, w, numbers in _span_forecasts(span, lo, hi, returns, marks, settings):
-            key = (span.mandate, span.run_kind, panel.dates[t])
-            if t >= first:
-                rows.append((*key, *numbers))
-            if t + 1 <= last:
-                moved = np.ascontiguousarray(moves[t + 1].take(span.columns))
-                pnl = float((w * moved).sum())
-                judged = len(w) > 0 and numbers[1] is not None  # cash alone cannot fail
-                hits = [-pnl > v if judged else None for v in (numbers[1], numbers[2])]
-                known = calendar.known_at(panel.dates[t + 1])
-                results.append((*key, pnl, *hits, known))
+    tables = [contract(f"portfolio.{t}") for t in ("risk", "risk_outcomes", "risk_methods")]
+    out: list[list[pl.DataFrame]] = [[t.empty()] for t in tables]
+    if panel.dates and nav.height:
+        last = len(panel.dates) - 1
+        if end is not None:
+            last = min(last, panel.row(calendar.slot(end)))
+        first = 0 if start is None else panel.row(calendar.slot(start))
+        returns = session_returns(panel)
+        marks = Marks.of(panel).tr
+        for book in holdings.of(positions, nav, panel, calendar):
+            inside = (book.rows >= first - 1) & (book.rows <= last)
+            one = _Book(
+                {"mandate": book.mandate, "run_kind": book.run_kind},
+                book.rows[inside],
+                np.ascontiguousarray(book.weights[inside]),
+                np.ascontiguousarray(returns[:, book.columns]),
+                np.ascontiguousarray(marks[:, book.columns]),
+            )
+            for frames, made in zip(
+                out, _of_one(one, panel, calendar, settings, first, last), strict=True
+            ):
+                frames.append(made)
+    risk, outcomes, methods = (
+        t.conform(pl.concat([f.select(t.column_names) for f in frames]))
+        for t, frames in zip(tables, out, strict=True)
+    )
     return VarForecasts(
-        risk=risk_table.conform(pl.DataFrame(rows, schema=risk_table.schema(), orient="row")),
-        outcomes=outcome_table.conform(
-            pl.DataFrame(results, schema=outcome_table.schema(), orient="row")
-        ),
-        outcomes_start=None if start is None else calendar.offset(start, -1),
+        risk, outcomes, None if start is None else calendar.offset(start, -1), methods
     )
 
 
-def _span_forecasts(  # type: ignore[no-untyped-def]
-    span: Span, lo: int, hi: int, returns: Floats, marks: Marks, settings: PortfolioSettings
-):
-    """Yield (row, frozen weights, (volatility, var_95, var_99, cvar_95, cvar_99))."""
-    S = settings.var_sessions
-    n = len(span.columns)
-    if not n:
-        for t in range(lo, hi):
-            yield t, np.empty(0), (0.0, 0.0, 0.0, 0.0, 0.0)
-        return
-    begin = lo - S + 1
-    past = np.full((S + hi - lo - 1, n), np.nan)
-    top = max(begin, 0)
-    past[top - begin :] = returns[top:hi].take(span.columns, axis=1)
-    seen = np.isfinite(past)
-    counts = seen.sum(axis=1)
-    total = np.where(seen, past, 0.0).sum(axis=1)
-    mean = total / np.maximum(counts, 1)
-    past = np.where(seen, past, mean[:, None])
-    usable = counts > 0
-    decay = DECAY ** np.arange(S - 1, -1, -1)
-    product = np.empty((S, n))
-    for t in range(lo, hi):
-        value = span.units * marks.tr[t, span.columns]
-        w = value / (float(value.sum()) + span.cash)
-        window, keep = past[t - lo : t - lo + S], usable[t - lo : t - lo + S]
-        if keep.sum() < MIN_SHARE * S:
-            yield t, w, (None,) * 5
-            continue
-        np.multiply(window, w, out=product)
-        scenario = product.sum(axis=1)
-        weight = np.where(keep, decay, 0.0)
-        volatility = np.sqrt((weight * scenario**2).sum() / weight.sum() * SESSIONS_PER_YEAR)
-        ordered = np.sort(scenario[keep])
-        var, cvar = [], []
-        for level in LEVELS:
-            j = int(np.floor((1.0 - level) * len(ordered) + 1e-9))
-            var.append(0.0 - float(ordered[j]))
-            cvar.append(0.0 - float(ordered[: max(j, 1)].mean()))
-        yield t, w, (float(volatility), *var, *cvar)
+@dataclass(frozen=True, eq=False)
+class _Book:
+    """Weights of one portfolio at ``rows``, and returns and last prices of its names at all rows."""
+
+    keys: dict[str, str]
+    rows: NDArray[np.int64]
+    weights: Floats
+    returns: Floats
+    marks: Floats
+
+
+def _of_one(
+    book: _Book,
+    panel: Panel,
+    calendar: TradingCalendar,
+    settings: PortfolioSettings,
+    first: int,
+    last: int,
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Rows of the three tables for one portfolio."""
+    parts: dict[str, list[Tails]] = {name: [] for name in METHODS}
+    for block in frozen(book.weights, book.rows, book.returns, settings.var_sessions):
+        # cash alone has no risk, and needs no window
+        idle = ~(book.weights[block.at] != 0.0).any(axis=1)
+        usable = block.usable | idle[:, None]
+        for name, method in METHODS.items():
+            parts[name].append(method(block.returns, usable))
+    dates = pl.Series("date", [panel.dates[t] for t in book.rows], dtype=pl.Date)
+    forecast = pl.Series("now", book.rows >= first, dtype=pl.Boolean)
+    keys = [pl.lit(v, dtype=pl.String).alias(k) for k, v in book.keys.items()]
+    methods = [
+        _rows(parts[name], dates).with_columns(*keys, pl.lit(name).alias("method"))
+        for name in METHODS
+    ]
+    primary = methods[list(METHODS).index(PRIMARY)]
+    judged = np.flatnonzero(book.rows + 1 <= last)
+    then = book.rows[judged] + 1
+    moves = book.marks[then] / book.marks[then - 1] - 1.0
+    pnl = earned(book.weights[judged], moves)
+    held = (book.weights[judged] != 0.0).any(axis=1)  # cash alone cannot fail
+    outcomes = pl.DataFrame(
+        {
+            "date": dates.gather(judged),
+            "pnl_next": pnl,
+            "held": held,
+            "known_at": [calendar.known_at(panel.dates[t]) for t in then],
+        },
+        schema_overrides={"known_at": pl.Datetime("us", "UTC")},
+    ).with_columns(
+        *keys,
+        *(
+            pl.when(pl.col("held"))
+            .then(-pl.col("pnl_next") > primary[f"var_{level}"].gather(judged))
+            .alias(f"exception_{level}")
+            for level in (95, 99)
+        ),
+    )
+    return (
+        primary.filter(forecast),
+        outcomes,
+        pl.concat(methods).filter(pl.concat([forecast] * len(METHODS))),
+    )
+
+
+def _rows(parts: list[Tails], dates: pl.Series) -> pl.DataFrame:
+    """One method's columns in date order; NaN become null."""
+
+    def column(pieces: list[Floats]) -> Floats:
+        return np.concatenate(pieces) if pieces else np.empty(0)
+
+    values = {"volatility": column([p.volatility for p in parts])}
+    for i, level in enumerate((95, 99)):
+        values[f"var_{level}"] = column([p.var[i] for p in parts])
+        values[f"cvar_{level}"] = column([p.cvar[i] for p in parts])
+    why = pl.Series("note", [w for p in parts for w in p.why], dtype=pl.String)
+    return pl.DataFrame({"date": dates, **values, "note": why}).with_columns(
+        pl.col(list(values)).fill_nan(None)
+    )

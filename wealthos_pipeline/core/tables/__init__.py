@@ -5,6 +5,7 @@ from __future__ import annotations
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
+from wealthos_pipeline.core.tables.measures import MEASURES
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
 from wealthos_pipeline.core.tables.risk_model import RISK_MODEL
@@ -22,6 +23,7 @@ TABLES: tuple[TableContract, ...] = (
     *MODELS,
     *RISK_MODEL,
     *PORTFOLIO,
+    *MEASURES,
     *ATTRIBUTION,
     *MONITOR,
     *RECORD,

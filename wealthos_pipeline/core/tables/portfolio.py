@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from wealthos_pipeline.core.data import Column, TableContract
-from wealthos_pipeline.core.tables.columns import known as _known
 
 _C = Column
 
@@ -134,36 +133,5 @@ PORTFOLIO = (
         ("mandate", "run_kind", "date"),
         "date",
         "bar",
-    ),
-    TableContract(
-        "portfolio.risk",
-        "One-day value at risk forecast at t for the holdings of t, and the next day's result.",
-        (
-            *_RUN,
-            _C("date", "date", "forecast date"),
-            _C("volatility", "f64", "EWMA forecast, annualised by √252", "decimal", True),
-            _C("var_95", "f64", "loss not exceeded with 95 %, positive", "decimal", True),
-            _C("var_99", "f64", "loss not exceeded with 99 %, positive", "decimal", True),
-            _C("cvar_95", "f64", "mean loss beyond var_95, positive", "decimal", True),
-            _C("cvar_99", "f64", "mean loss beyond var_99, positive", "decimal", True),
-        ),
-        ("mandate", "run_kind", "date"),
-        "date",
-        "bar",
-    ),
-    TableContract(
-        "portfolio.risk_outcomes",
-        "What happened to the frozen holdings of a VaR forecast on the next session.",
-        (
-            *_RUN,
-            _C("date", "date", "forecast date"),
-            _C("pnl_next", "f64", "return of the frozen holdings on the next session", "decimal"),
-            _C("exception_95", "bool", "loss beyond var_95", nullable=True),
-            _C("exception_99", "bool", "loss beyond var_99", nullable=True),
-            _known("that of the next session's bar"),
-        ),
-        ("mandate", "run_kind", "date"),
-        "date",
-        "column",
     ),
 )

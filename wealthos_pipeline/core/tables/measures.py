@@ -1,0 +1,217 @@
+"""How portfolios did and what they risk: value at risk, stress, liquidity, contributions, paths."""
+
+from __future__ import annotations
+
+from wealthos_pipeline.core.data import Column, TableContract
+from wealthos_pipeline.core.tables.columns import known as _known
+
+_C = Column
+
+_RUN = (
+    _C("mandate", "str", "mandate"),
+    _C("run_kind", "str", "live, backtest or research"),
+)
+
+_TAILS = (
+    _C("volatility", "f64", "the method's forecast, annualised by √252", "decimal", True),
+    _C("var_95", "f64", "loss not exceeded with 95 %, positive", "decimal", True),
+    _C("var_99", "f64", "loss not exceeded with 99 %, positive", "decimal", True),
+    _C("cvar_95", "f64", "mean loss beyond var_95, positive", "decimal", True),
+    _C("cvar_99", "f64", "mean loss beyond var_99, positive", "decimal", True),
+)
+
+MEASURES = (
+    TableContract(
+        "portfolio.risk",
+        "One-day value at risk forecast at t for the holdings of t, by the method that counts.",
+        (
+            *_RUN,
+            _C("date", "date", "forecast date"),
+            *_TAILS,
+            _C("method", "str", "method of the row; others in portfolio.risk_methods", "", True),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.risk_outcomes",
+        "What happened to the frozen holdings of a VaR forecast on the next session.",
+        (
+            *_RUN,
+            _C("date", "date", "forecast date"),
+            _C("pnl_next", "f64", "return of the frozen holdings on the next session", "decimal"),
+            _C("exception_95", "bool", "loss beyond var_95 of portfolio.risk", nullable=True),
+            _C("exception_99", "bool", "loss beyond var_99 of portfolio.risk", nullable=True),
+            _known("that of the next session's bar"),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "column",
+    ),
+    TableContract(
+        "portfolio.risk_methods",
+        "One-day value at risk of the holdings of t by three methods side by side.",
+        (
+            *_RUN,
+            _C("date", "date", "forecast date"),
+            _C("method", "str", "historical, filtered or cornish_fisher"),
+            *_TAILS,
+            _C("note", "str", "why there is no forecast", nullable=True),
+        ),
+        ("mandate", "run_kind", "date", "method"),
+        "date",
+        "bar",
+        sort=("date", "mandate", "run_kind", "method"),
+    ),
+    TableContract(
+        "portfolio.risk_tests",
+        "Backtests of the VaR and CVaR forecasts of each method, with their power and a verdict.",
+        (
+            *_RUN,
+            _C("method", "str", "historical, filtered or cornish_fisher"),
+            _C("level", "f64", "0.95 or 0.99"),
+            _C("date", "date", "last forecast with a known outcome", nullable=True),
+            _C("forecasts", "i64", "forecasts with a known outcome"),
+            _C("exceptions", "i64", "losses beyond VaR"),
+            _C("expected", "f64", "exceptions expected"),
+            _C("rate", "f64", "exceptions by forecast", "", True),
+            _C("kupiec_lr", "f64", "Kupiec (1995): is the number right?", "", True),
+            _C("kupiec_p", "f64", "its p-value", "", True),
+            _C(
+                "independence_p", "f64", "Christoffersen (1998): do they cluster? p-value", "", True
+            ),
+            _C(
+                "conditional_p",
+                "f64",
+                "Christoffersen's number and independence, p-value",
+                "",
+                True,
+            ),
+            _C("light", "str", "Basel traffic light of the last 250: green, yellow, red", "", True),
+            _C(
+                "z1",
+                "f64",
+                "Acerbi & Székely (2014), test 1: < 0 where CVaR is too small",
+                "",
+                True,
+            ),
+            _C("z1_p", "f64", "its one-sided p-value, simulated", "", True),
+            _C("z2", "f64", "Acerbi & Székely (2014), test 2, number and size together", "", True),
+            _C("z2_p", "f64", "its one-sided p-value, simulated", "", True),
+            _C("power_kupiec", "f64", "chance that Kupiec rejects at 5 % twice the rate", "", True),
+            _C(
+                "power_independence",
+                "f64",
+                "the same where 1 in 5 exceptions follows one",
+                "",
+                True,
+            ),
+            _C(
+                "power_z1",
+                "f64",
+                "the same of test 1 where excesses over VaR are doubled",
+                "",
+                True,
+            ),
+            _C("power_z2", "f64", "the same of test 2 where the rate is doubled", "", True),
+            _C("verdict", "str", "in words"),
+        ),
+        ("mandate", "run_kind", "method", "level"),
+    ),
+    TableContract(
+        "portfolio.stress",
+        "What the holdings of the latest close would lose in past crises, factor shocks and scenarios.",
+        (
+            *_RUN,
+            _C("date", "date", "close of the holdings"),
+            _C("scenario", "str", "scenario"),
+            _C("title", "str", "in words"),
+            _C("kind", "str", "historical, factor or user"),
+            _C(
+                "pnl",
+                "f64",
+                "gain or loss, of net asset value; null: not computable",
+                "decimal",
+                True,
+            ),
+            _C("covered", "f64", "share of the gross weight with data of its own", "", True),
+            _C(
+                "proxied",
+                "f64",
+                "share of the gross weight that the risk model stands in for",
+                "",
+                True,
+            ),
+            _C("worst_name", "str", "instrument that loses most", nullable=True),
+            _C("worst_pnl", "f64", "its part of pnl", "decimal", True),
+            _C("detail", "str", "what was assumed"),
+        ),
+        ("mandate", "run_kind", "date", "scenario"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.liquidity",
+        "How long it takes to sell what is held, by 20-session median dollar volume.",
+        (
+            *_RUN,
+            _C("date", "date", "close of the holdings"),
+            _C("participation", "f64", "share of the daily dollar volume that is taken"),
+            _C("days_50", "f64", "sessions until half of the value is sold", "sessions", True),
+            _C("days_90", "f64", "sessions until 90 % is sold", "sessions", True),
+            _C("days_100", "f64", "sessions until all is sold", "sessions", True),
+            _C("known_weight", "f64", "gross weight with a known volume", "fraction of NAV"),
+            _C(
+                "unknown_weight",
+                "f64",
+                "gross weight without: in no number here",
+                "fraction of NAV",
+            ),
+            _C("slowest", "str", "instrument that takes longest", nullable=True),
+        ),
+        ("mandate", "run_kind", "date"),
+        "date",
+        "bar",
+    ),
+    TableContract(
+        "portfolio.risk_contributions",
+        "Forecast volatility by name, sector, factor and specific risk; each kind adds up to the total.",
+        (
+            *_RUN,
+            _C("date", "date", "close of the holdings, with the risk model of that date"),
+            _C("kind", "str", "total, name, sector, factor or specific"),
+            _C("name", "str", "instrument, sector, factor; '' where there is one row only"),
+            _C("exposure", "f64", "weight, or exposure to the factor", "", True),
+            _C("marginal", "f64", "volatility per unit of exposure, annualised", "decimal", True),
+            _C("component", "f64", "part of the volatility, annualised by √252", "decimal"),
+            _C("share", "f64", "component over the total; null where that is 0", "", True),
+        ),
+        ("mandate", "run_kind", "date", "kind", "name"),
+        "date",
+        "bar",
+        sort=("date", "mandate", "run_kind", "kind", "name"),
+    ),
+    TableContract(
+        "portfolio.paths",
+        "Where a portfolio may stand in some sessions: its own returns resampled in blocks.",
+        (
+            *_RUN,
+            _C("date", "date", "last return that is resampled"),
+            _C("horizon", "i32", "ahead", "sessions"),
+            _C("draws", "i32", "paths"),
+            _C("mean_block", "f64", "mean block length (Politis & White)", "sessions"),
+            _C("wealth_05", "f64", "5 % quantile of wealth, 1 today", ""),
+            _C("wealth_25", "f64", "25 % quantile", ""),
+            _C("wealth_50", "f64", "median", ""),
+            _C("wealth_75", "f64", "75 % quantile", ""),
+            _C("wealth_95", "f64", "95 % quantile", ""),
+            _C("drawdown_50", "f64", "median of the deepest drawdown on the way, ≤ 0", "decimal"),
+            _C("drawdown_05", "f64", "5 % quantile of it: worse in one path of 20", "decimal"),
+            _C("loss_probability", "f64", "share of paths that end below 1", ""),
+        ),
+        ("mandate", "run_kind", "date", "horizon"),
+        "date",
+        "bar",
+    ),
+)
