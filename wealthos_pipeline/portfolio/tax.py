@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.mandate import Tax
@@ -174,6 +175,69 @@ def segments(p: Problem) -> Segments:
             out.append(_hull(i, x, tax))
     gap = float(sum(s.gap for s in out))
     return Segments(tuple(out), all(s.exact for s in out), gap)
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """One name's tax over a range of weights, piece by piece from the largest weight down.
+
+    start: ``w0 − w`` at the first piece, 0 or less. length: weights. tax, gain: tax and realised gain per unit of
+    weight. breaks: the pieces before which everything earlier must be full, because either of the two is
+    less there than before: without them, the pieces fill in their order by themselves.
+    """
+
+    start: float
+    length: Floats
+    tax: Floats
+    gain: Floats
+    breaks: NDArray[np.int64]
+
+
+def pieces(p: Problem, i: int, low: float, high: float) -> Pieces:
+    """Pieces of name i for weights between low and high; none where it cannot be sold or has no lots."""
+    lots = _lots(p)
+    mine = np.flatnonzero(lots.row == i)
+    held = max(float(p.w0[i]), 0.0)
+    ends = np.minimum(np.cumsum(lots.weight[mine]), held)
+    gains = np.concatenate([[0.0], lots.gain[mine], [0.0, 0.0]])
+    taxes = np.concatenate([[0.0], (lots.rate * lots.gain)[mine], [0.0, 0.0]])
+    start, end = min(float(p.w0[i]) - high, 0.0), float(p.w0[i]) - low
+    # bought; lot by lot; held beyond the lots; short
+    knots = np.concatenate([[start, 0.0], ends, [held, max(end, held)]])
+    knots = np.clip(knots, start, end)
+    length = np.diff(knots)
+    keep = length > 1e-15
+    if end <= 0.0 or not len(mine):
+        return Pieces(start, np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
+    length, taxes, gains = length[keep], taxes[keep], gains[keep]
+    falls = np.diff(taxes) < 0.0
+    if lots.gains_budget is not None:
+        falls |= np.diff(gains) < 0.0
+    return Pieces(start, length, taxes, gains, 1 + np.flatnonzero(falls))
+
+
+def piece_at(p: Problem, w: Floats) -> tuple[Floats, Floats, Floats]:
+    """Slope of each name's tax at w (per unit of weight sold) and the weights between which it holds (n each).
+
+    At a breakpoint it is that of the lot before it, the last one that is touched. 0 for a name that is not
+    sold, between what is held and no end; a name without lots has no bounds.
+    """
+    n = len(p.ids)
+    slope, low, high = np.zeros(n), np.full(n, -np.inf), np.full(n, np.inf)
+    lots = _lots(p)
+    for i in sorted(set(lots.row.tolist())):
+        part = pieces(
+            p, i, min(float(p.lower[i]), float(w[i])), max(float(p.upper[i]), float(w[i]))
+        )
+        if not len(part.length):
+            continue
+        ends = part.start + np.concatenate([[0.0], np.cumsum(part.length)])
+        reduced = float(p.w0[i] - w[i])
+        j = int(np.clip(np.searchsorted(ends, reduced - 1e-12) - 1, 0, len(part.length) - 1))
+        slope[i] = part.tax[j]
+        high[i] = p.w0[i] - ends[j] if j else np.inf
+        low[i] = p.w0[i] - ends[j + 1] if j + 1 < len(part.length) else -np.inf
+    return slope, low, high
 
 
 def curve(p: Problem, i: int) -> tuple[Floats, Floats]:

@@ -1,0 +1,389 @@
+"""Decisions with whole numbers: counts of names, least holdings and trades, share lots, tax by lots.
+
+Outer approximation (Duran & Grossmann 1986) of the program of ``mixed``: convex terms are replaced by
+tangents, HiGHS solves the mixed-integer linear program that results, and its proven bound is a bound for
+the problem, because tangents never lie above what they touch. The whole numbers that it chose are pinned,
+what is left is convex and solved exactly (``pinned``): a feasible answer. Tangents there make the next
+program sharper, until answer and bound meet or the nodes are used up. Before the first program the tangents
+are refined on its relaxation, which costs little and decides how good the bound is.
+
+Every answer says its gap. Nothing depends on time, threads or chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wealthos_pipeline.portfolio import conic, limits, milp, mixed, pinned, tangents, tax
+from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Parts, Problem, Solution
+
+SOLVER = "HiGHS and Clarabel, outer approximation"
+GAP = 1e-4
+"""Relative gap at which the search ends."""
+ROOT_ROUNDS = 40
+ROUNDS = 12
+"""Mixed-integer programs solved at most."""
+NODES = 200_000
+"""Nodes of all programs together, times the number of names: 400 for 500 names, within LEAST and MOST."""
+LEAST_NODES, MOST_NODES = 200, 20_000
+MAX_VIOLATION = 1e-8
+"""An answer that misses a limit by more (in the limit's unit) is none."""
+SNAP = 1e-8
+"""Weights this near to a bound, or to the weight held, are set on it."""
+
+
+def needed(problem: Problem) -> bool:
+    """Whether the problem has whole numbers, so that ``solve`` and not a convex solver answers it."""
+    p = problem
+    whole = (p.max_names, p.min_names, p.min_holding, p.min_trade, p.lot, p.tax)
+    return any(x is not None for x in whole)
+
+
+def solve(problem: Problem) -> Solution:
+    """The best answer found and how far from the best possible it can be at most.
+
+    status: ``optimal`` (``gap`` may be above ``GAP``: the message says what it is), ``infeasible`` where no weights
+    meet the limits, ``failed`` where nothing was found or the solver's process ended. gap: the proven bound less
+    the objective, a return over the horizon. With share lots, up to one lot of the dearest name stays in cash
+    (``mixed.leftover``), trades are whole lots, and a holding that is no whole number of lots may be sold off.
+    PortfolioError for a problem that is not well-formed and for an objective without whole numbers.
+    """
+    with conic.blas().limit(limits=1):
+        problem.validate()
+        m = mixed.build(problem)
+        if m.impossible:
+            return _none(problem, "infeasible", "; ".join(m.impossible) + ".")
+        try:
+            with milp.Child() as child:
+                found = _Search(problem, m, child).run()
+        except milp.ChildError as error:
+            return _none(problem, "failed", f"{error}; nothing was decided.")
+        return found
+
+
+def objective(p: Problem, w: Floats) -> float:
+    """What is maximised, at w: the problem's objective less impact, borrow and ``h/H`` of the tax."""
+    change, scaled = np.abs(w - p.w0), p.risk_aversion * p.horizon
+    value = -p.kappa * (float(p.cost @ change) + tax.tax_of(p, w))
+    if p.impact is not None:
+        value -= p.kappa * float(p.impact @ change ** (1.0 + p.impact_exponent))
+    if p.borrow is not None:
+        value -= p.horizon / SESSIONS_PER_YEAR * float(p.borrow @ np.maximum(-w, 0.0))
+    if p.objective_kind == "cvar":
+        assert p.scenarios is not None
+        losses = -(p.scenarios @ w)
+        worst = tangents.worst(losses, p.cvar_level)
+        return value - mixed.tail_weight(p) * float(worst @ losses)
+    active = w - p.benchmark if p.objective_kind == "tracking_error" else w
+    value -= 0.5 * scaled * float(active @ p.covariance_times(active))
+    return value + (float(p.alpha @ w) if p.objective_kind == "mean_variance" else 0.0)
+
+
+def violation(p: Problem, w: Floats) -> float:
+    """Largest miss of any limit, each in its own unit; the budget less what lots leave in cash."""
+    worst = [0.0]
+    for limit in limits.of(p):
+        over = limits.excess(p, limit, w)
+        if limit.key == "budget" and p.lot is not None:
+            short = p.budget - float(w.sum())
+            over = max(-short, short - mixed.leftover(p))
+        worst.append(over)
+    if p.lot is not None:
+        worst.append(_broken_lots(p, w))
+    return max(worst)
+
+
+def _broken_lots(p: Problem, w: Floats) -> float:
+    """How far the trades are from whole lots, in weight; a holding that is sold off counts as whole."""
+    assert p.lot is not None
+    priced = np.isfinite(p.lot) & (p.lot > 0)
+    size = np.where(priced, p.lot, 1.0)
+    change = w - p.w0
+    part = np.where(priced, np.abs(change - size * np.round(change / size)), np.abs(change))
+    return float(np.max(part, where=p.free & (w != 0.0), initial=0.0))
+
+
+def _none(p: Problem, status: str, message: str) -> Solution:
+    return Solution(status, p.w0.copy(), message=message, solver=SOLVER)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class _Search:
+    """One search; values are those of the program (to be minimised) until the end."""
+
+    p: Problem
+    m: mixed.Mixed
+    child: milp.Child | milp.Session
+    best: float = np.inf
+    bound: float = -np.inf
+    nodes: int = 0
+    rounds: int = 0
+    x: Floats | None = None
+
+    def run(self) -> Solution:
+        m = self.m
+        self.weights = self.p.w0
+        self.child.load(m.cost, m.low, m.high, m.whole, _csr(m))
+        self.child.add(*tangents.first(m))
+        status = self._root()
+        if status == "infeasible":
+            return self._infeasible("They contradict each other even without the whole numbers.")
+        if status != "optimal":
+            return _none(self.p, "failed", f"The relaxation could not be solved: {status}.")
+        limit = int(np.clip(NODES // max(len(m.w), 1), LEAST_NODES, MOST_NODES))
+        while self.rounds < ROUNDS and self.nodes < limit and not self._closed():
+            self.rounds += 1
+            out = self.child.solve(limit - self.nodes, GAP / 4, self.x)
+            self.nodes += out.nodes
+            self.bound = max(self.bound, out.bound)
+            if out.status == "infeasible":
+                if self.x is None:
+                    return self._infeasible("No choice of whole numbers meets them.")
+                self.bound = self.best
+                break
+            if out.x is None or not self._tried(out.x):
+                break
+        if self.x is None:
+            said = f"No answer was found within {self.nodes} nodes; none was shown not to exist."
+            return _none(self.p, "failed", said)
+        return self._answer()
+
+    def _closed(self) -> bool:
+        near = GAP * max(abs(self.best), 1e-3)
+        return self.x is not None and self.best - self.bound <= near
+
+    def _root(self) -> str:
+        """Refines the tangents on the relaxation; its status."""
+        last = -np.inf
+        for _ in range(ROOT_ROUNDS):
+            out = self.child.relaxed()
+            if out.status != "optimal" or out.x is None:
+                return out.status
+            self.bound = max(self.bound, out.bound)
+            rows, missing = tangents.at(self.m, out.x)
+            small = 0.1 * GAP * max(abs(out.bound), 1e-3)
+            if missing < small or (missing < 10 * small and out.bound - last < 0.1 * small):
+                self.child.add(*rows)
+                break
+            last = out.bound
+            self.child.add(*rows)
+        return "optimal"
+
+    def _tried(self, x: Floats) -> bool:
+        """Pins the whole numbers of x; whether the program has become any sharper."""
+        rows, missing = tangents.at(self.m, x)
+        answer = pinned.solve(self.m, x)
+        sharper = missing > 1e-7
+        self.child.add(*rows)
+        if answer.status == "solved":
+            better = self._keep(answer.x)
+            rows, missing = tangents.at(self.m, self._lifted(answer.x, low=True))
+            self.child.add(*rows)
+            return sharper or better
+        return self._excluded(x) or sharper
+
+    def _keep(self, x: Floats) -> bool:
+        w = min(
+            (_snapped(self.p, self.m, x), self._spread(x)),
+            key=lambda v: max(violation(self.p, v), MAX_VIOLATION / 10),
+        )
+        if violation(self.p, w) > MAX_VIOLATION:
+            return False
+        value = -self.m.scale * objective(self.p, w)
+        if value >= self.best:
+            return False
+        self.best, self.weights = value, w
+        self.x = self._lifted(x)
+        return True
+
+    def _spread(self, x: Floats) -> Floats:
+        w = np.where(self.p.free, 0.0, self.p.fixed)
+        w[self.p.free] = x[self.m.w]
+        return w
+
+    def _lifted(self, x: Floats, *, low: bool = False) -> Floats:
+        """x with the columns above its convex terms on them; low: below everything, to ask for tangents."""
+        m, x = self.m, x.copy()
+        s = m.squares
+        on = np.where(s.on >= 0, np.maximum(x[s.on], 1e-300), 1.0)
+        x[s.epi] = s.scale * (x[s.column] - s.shift) ** 2 / on
+        x[s.epi[(s.on >= 0) & (x[s.column] == 0)]] = 0.0
+        if len(m.powers.epi):
+            point = np.maximum(x[m.powers.column], 0.0)
+            x[m.powers.epi] = m.powers.scale * point**m.powers.exponent
+        if m.tail is not None:
+            x[m.tail.epi] = tangents.tail_value(m, x[m.w])
+        if low:
+            x[s.epi] -= 1.0
+            x[m.powers.epi] -= 1.0
+            if m.tail is not None:
+                x[m.tail.epi] -= 1.0
+        return x
+
+    def _excluded(self, x: Floats) -> bool:
+        """Tangents that leave no room for whole numbers whose caps on risk cannot be met."""
+        m = self.m
+        low, high = m.low.copy(), m.high.copy()
+        low[m.whole] = high[m.whole] = np.round(x[m.whole])
+        added = False
+        self.child.bounds(low, high)
+        for _ in range(ROOT_ROUNDS):
+            out = self.child.relaxed()
+            if out.x is None:
+                break
+            rows, missing = tangents.at(m, out.x)
+            if missing <= 1e-7:
+                break
+            added = True
+            self.child.add(*rows)
+        self.child.bounds(m.low, m.high)
+        return added
+
+    def _infeasible(self, why: str) -> Solution:
+        p = self.p
+        names = ("names", "min_holding", "min_trade", "gains")
+        said = [limit.words for limit in limits.of(p) if limit.kind in names]
+        said += ["orders in whole lots"] if p.lot is not None else []
+        asked = "; ".join(said)
+        lead = f"No portfolio meets all the limits with whole numbers ({asked}). " if asked else ""
+        return _none(p, "infeasible", f"{lead}{why}")
+
+    def _answer(self) -> Solution:
+        p, w, unit = self.p, self.weights, self.m.scale
+        value = objective(p, w)
+        gap = max(self.best - self.bound, 0.0) / unit
+        said = [_gap_words(gap, value, self.nodes)]
+        cash = p.budget - float(w.sum())
+        if p.lot is not None:
+            said.append(f"{_percent(cash)} stays in cash because shares come in lots.")
+        parts, multipliers = _reasons(p, w)
+        return Solution(
+            status="optimal",
+            weights=w,
+            objective=value,
+            violation=violation(p, w),
+            gap=gap,
+            iterations=self.nodes,
+            parts=parts,
+            message=" ".join(said),
+            solver=SOLVER,
+            multipliers=multipliers,
+        )
+
+
+def _gap_words(gap: float, value: float, nodes: int) -> str:
+    share = gap / abs(value) if value else np.inf
+    if share <= 1e-7:
+        return "The best possible objective, as far as can be computed."
+    if np.isfinite(share) and share < 1.0:
+        said = f"Within {_percent(share)} of the best possible objective"
+    else:
+        said = f"Within {1e4 * gap:.4f} basis points of the best possible objective"
+    return f"{said}." if share <= GAP else f"{said}, after {nodes} nodes."
+
+
+def _percent(x: float) -> str:
+    """A share that is never shown as less than it is: 0.00012 is 0.02 %."""
+    digits = max(2, 1 - int(np.floor(np.log10(100 * abs(x))))) if x else 2
+    text = f"{np.ceil(100 * x * 10**digits - 1e-9) / 10**digits:.{digits}f}"
+    return text.rstrip("0").rstrip(".").replace("-", "−") + " %"
+
+
+def _csr(m: mixed.Mixed) -> tangents.Rows:
+    order = np.argsort(m.rows.row, kind="stable")
+    start = np.searchsorted(m.rows.row[order], np.arange(len(m.row_low)))
+    return m.row_low, m.row_high, start, m.rows.column[order], m.rows.value[order]
+
+
+def _snapped(p: Problem, m: mixed.Mixed, x: Floats) -> Floats:
+    """Weights on their bounds, or on the weight held, where the solver means them to be; they sum up.
+
+    With share lots the weights are whole numbers of lots already, computed from them.
+    """
+    at = m.w
+    raw = x[at]
+    w = np.where(p.free, 0.0, p.fixed)
+    if p.lot is not None:
+        w[p.free] = _whole(p, raw)
+        return w
+    least = p.min_holding or 0.0
+    out = raw.copy()
+    targets = [p.w0[p.free], m.high[at], m.low[at]]
+    if least:
+        targets += [np.full(len(raw), least), np.full(len(raw), -least)]
+    if p.min_trade is not None:
+        targets += [p.w0[p.free] + p.min_trade, p.w0[p.free] - p.min_trade]
+    on = np.zeros(len(raw), dtype=np.bool_)
+    for target in [*targets, np.zeros(len(raw))]:
+        near = np.abs(raw - target) <= SNAP
+        out, on = np.where(near, target, out), on | near
+    w[p.free] = out
+    missing = p.budget - float(w.sum())
+    inside = np.flatnonzero(p.free)[~on]
+    if len(inside) and missing:
+        w[inside] += missing / len(inside)
+    return w
+
+
+def _whole(p: Problem, raw: Floats) -> Floats:
+    assert p.lot is not None
+    size, w0 = p.lot[p.free], p.w0[p.free]
+    priced = np.isfinite(size) & (size > 0)
+    step = np.where(priced, size, 1.0)
+    count = np.round((raw - w0) / step)
+    out = np.where(priced, w0 + step * count, w0)
+    # a weight that is 0 and no whole number of lots away was sold off
+    return np.where(np.abs(raw) <= 1e-9, 0.0, out)
+
+
+def _reasons(p: Problem, w: Floats) -> tuple[Parts | None, dict[str, float]]:
+    """Marginal utilities at w, from the convex problem around it with the same whole numbers.
+
+    None where that problem has another answer: with share lots the weights are not its optimum.
+    """
+    from wealthos_pipeline.portfolio import optimization
+
+    near, slope = around(p, w)
+    found = optimization.optimise(near, explain=False)
+    if found.status != "optimal" or found.parts is None:
+        return None, {}
+    if float(np.abs(found.weights - w).max(initial=0.0)) > 1e-4:
+        return None, {}
+    parts = found.parts
+    saved = p.kappa * slope
+    return replace(parts, alpha=parts.alpha - saved, cost=parts.cost + saved), found.multipliers
+
+
+def around(p: Problem, w: Floats) -> tuple[Problem, Floats]:
+    """The convex problem with the whole numbers of w: names left out stay out, lots sold are those sold.
+
+    Beside it the slope of each name's tax (n, per unit of weight sold), which is in its alpha.
+    """
+    lower, upper = p.lower.copy(), p.upper.copy()
+    out, least = np.abs(w) <= 1e-9, p.min_holding or 0.0
+    if p.max_names is not None or least:
+        lower, upper = np.where(out, 0.0, lower), np.where(out, 0.0, upper)
+        lower = np.where(w > 1e-9, np.maximum(lower, least), lower)
+        upper = np.where(w < -1e-9, np.minimum(upper, -least), upper)
+    if p.min_trade is not None:
+        change = w - p.w0
+        still = np.abs(change) <= 1e-9
+        lower = np.where(
+            still, p.w0, np.where(change > 0, np.maximum(lower, p.w0 + p.min_trade), lower)
+        )
+        upper = np.where(
+            still, p.w0, np.where(change < 0, np.minimum(upper, p.w0 - p.min_trade), upper)
+        )
+    slope = np.zeros(len(w))
+    if p.tax is not None:
+        slope, low, high = tax.piece_at(p, w)
+        lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+    lower, upper = np.minimum(lower, w), np.maximum(upper, w)
+    near = replace(
+        p, lower=lower, upper=upper, alpha=p.alpha + p.kappa * slope, max_names=None, min_names=None,
+        min_holding=None, min_trade=None, lot=None, tax=None,
+        budget=float(w.sum()) if p.lot is not None else p.budget,
+    )  # fmt: skip
+    return near, slope
