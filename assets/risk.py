@@ -44,7 +44,7 @@ def stages(library: Library, settings: PortfolioSettings) -> tuple[Stage, ...]:
             for t, names in held.items()
             if t == transforms.SCORES or set(names) & set(settings.risk_styles)
         )
-    return (_risk_model(tables),)
+    return _risk_model(tables), risk_quality
 
 
 def _definition(settings: Settings) -> dict[str, Any]:
@@ -116,5 +116,37 @@ def _scores(work: Work, tables: Sequence[str], back: int) -> pl.DataFrame:
     return transforms.side_by_side(parts)
 
 
-STAGES: tuple[Stage, ...] = (_risk_model(()),)
+@stage(
+    contract("portfolio.risk_quality"),
+    group="portfolio",
+    inputs=("portfolio.risk_exposures", "portfolio.risk_factors", "clean.prices"),
+    definition=lambda s: s.portfolio.risk_model,
+    rooms=("portfolio/risk/quality.py",),
+    reach=lambda s: 25,
+    snap="month",
+    owner="team:portfolio",
+    plots={"portfolio.risk_quality": "bias"},
+)
+def risk_quality(work: Work) -> Mapping[str, pl.DataFrame]:
+    """What test portfolios of month ends did afterwards, beside what the risk model had forecast."""
+    from wealthos_pipeline.portfolio import panel, risk
+    from wealthos_pipeline.portfolio.risk import quality
+
+    back = quality.MONTHS_BACK
+    models = risk.from_frames(
+        work.read("portfolio.risk_exposures", back=back),
+        work.read("portfolio.risk_factors", back=back),
+    )
+    calendar = work.session.calendar
+    rows = quality.measure(
+        models,
+        panel.build(work.prices(back=back, columns=_PRICES), calendar),
+        calendar,
+        work.settings.portfolio.risk_model,
+        start=work.start,
+    )
+    return {"portfolio.risk_quality": rows}
+
+
+STAGES: tuple[Stage, ...] = (_risk_model(()), risk_quality)
 """As the default settings make them: from returns alone."""
