@@ -90,7 +90,7 @@ class Problem:
     """What one decision may and should do, in numbers (DESIGN §11).
 
     The objective ``mean_variance`` is to maximise ``α'w − (γ/2) w'Σ_h w − (h/H) cost(w − w0) − borrow(w)``; every
-    other objective charges the same costs beside its own term (``program`` says how they are weighed).
+    other objective charges the same costs beside its own term (``objectives`` says how they are weighed).
     cost(Δ) = ``Σ cost_i |Δ_i| + impact_i |Δ_i|^(1 + impact_exponent)``; borrow(w) = ``h/252 Σ borrow_i max(−w_i, 0)``.
 
     ids: n names, ascending. w0: drifted weights. benchmark: weights to report against, n.
@@ -199,73 +199,26 @@ class Problem:
         return float(np.sqrt(max(float(w @ self.covariance_times(w)), 0.0) * SESSIONS_PER_YEAR))
 
     def objective(self, w: Floats) -> float:
-        """Value of the objective at w, a return over the horizon."""
-        risk = 0.5 * self.risk_aversion * self.horizon * float(w @ self.covariance_times(w))
-        cost = self.kappa * float((self.cost * np.abs(w - self.w0)).sum())
-        return float(self.alpha @ w) - risk - cost
+        """Value of the objective at w, to be maximised: ``objectives`` says in which unit."""
+        from wealthos_pipeline.portfolio import objectives
+
+        return objectives.value(self, w)
 
     def turnover(self, w: Floats) -> float:
         """One-way turnover of all trades: half the sum of absolute changes."""
         return 0.5 * float(np.abs(w - self.w0).sum())
 
     def violation(self, w: Floats) -> float:
-        """Largest violation of any constraint at w, in its own unit (weights; volatility)."""
-        free = self.free
-        worst = [0.0, abs(float(w.sum()) - self.budget)]
-        worst.append(float(np.max(self.lower - w, where=free, initial=0.0)))
-        worst.append(float(np.max(w - self.upper, where=free, initial=0.0)))
-        worst.append(float(np.max(np.abs(w - self.fixed), where=~free, initial=0.0)))
-        for g in self.groups:
-            total = float(w[g.members].sum())
-            worst += [g.lower - total] if g.lower is not None else []
-            worst += [total - g.upper] if g.upper is not None else []
-        if self.max_turnover is not None:
-            worst.append(0.5 * float(np.abs(w - self.w0)[free].sum()) - self.max_turnover)
-        if self.max_volatility is not None:
-            worst.append(self.volatility(w) - self.max_volatility)
-        return max(worst)
+        """Largest violation of any limit at w, in the limit's own unit (weights, volatility, exposure)."""
+        from wealthos_pipeline.portfolio import limits
+
+        return limits.violation(self, w)
 
     def validate(self) -> None:
         """PortfolioError listing everything that a solver must not see."""
-        n, k = len(self.ids), self.F.shape[0] if self.F.ndim == 2 else -1
-        faults = []
-        if n == 0:
-            faults.append("there are no names")
-        if list(self.ids) != sorted(set(self.ids)):
-            faults.append("ids are not unique and ascending")
-        vectors = ("w0", "benchmark", "alpha", "d", "cost", "lower", "upper", "fixed")
-        shapes = {**dict.fromkeys(vectors, (n,)), "B": (n, k), "F": (k, k)}
-        for name, shape in shapes.items():
-            value = getattr(self, name)
-            if value.shape != shape:
-                faults.append(f"{name} has shape {value.shape}, expected {shape}")
-            elif name != "fixed" and not np.isfinite(value).all():
-                bad = np.flatnonzero(~np.isfinite(value).reshape(len(value), -1).all(axis=1))
-                who = [self.ids[i] if name != "F" else str(i) for i in bad[:5]]
-                faults.append(f"{name} is not finite for {', '.join(who)} ({len(bad)} in all)")
-        if faults:
-            raise PortfolioError("the problem cannot be solved: " + "; ".join(faults))
-        if len(self.fixed_why) != n:
-            faults.append(f"fixed_why has {len(self.fixed_why)} entries, expected {n}")
-        if np.isinf(self.fixed).any():
-            faults.append("fixed holds an infinite weight")
-        if (self.d < 0).any():
-            faults.append("d holds a negative volatility")
-        if (self.cost < 0).any():
-            faults.append("cost is negative")
-        if k and float(np.linalg.eigvalsh(0.5 * (self.F + self.F.T)).min()) < -1e-10 * max(
-            1e-300, float(np.abs(self.F).max())
-        ):
-            faults.append("F is not positive semidefinite")
-        for i in np.flatnonzero(self.lower > self.upper)[:5]:
-            faults.append(f"{self.ids[i]}: lower {self.lower[i]} is above upper {self.upper[i]}")
-        for name in ("budget", "risk_aversion", "holding_period", "horizon"):
-            value = float(getattr(self, name))
-            if not np.isfinite(value) or value <= 0:
-                faults.append(f"{name} is {value}, expected a positive number")
-        for g in self.groups:
-            if g.members.shape != (n,):
-                faults.append(f"group {g.name}: {g.members.shape[0]} members, expected {n}")
+        from wealthos_pipeline.portfolio import validation
+
+        faults = validation.faults(self)
         if faults:
             raise PortfolioError("the problem cannot be solved: " + "; ".join(faults))
 
@@ -275,7 +228,8 @@ class Parts:
     """Marginal utility of each name at the answer, split by where it comes from (n each).
 
     alpha + risk + cost + constraint = 0 at an optimum, to the solver's tolerance. ``binding`` maps a
-    constraint, in words, to the part of each name's ``constraint`` that is due to it.
+    constraint, in words, to the part of each free name's ``constraint`` that is due to it. All are returns
+    over the horizon per unit of weight (``risk_budget``: logarithms per unit of weight).
     """
 
     alpha: Floats
@@ -291,7 +245,7 @@ class Solution:
 
     status: ``optimal``, ``infeasible`` (``conflicts`` say why), or ``failed`` (``message``).
     weights: n; the drifted weights where there is no optimum. violation: in weights (volatility for
-    its cap). gap: primal minus dual objective, a return over the horizon. NaN where unsolved.
+    its cap). gap: between the objective and its proven bound, in units of the objective. NaN where unsolved.
     """
 
     status: Status
@@ -306,6 +260,6 @@ class Solution:
     solver: str = ""
     seconds: float = float("nan")
     multipliers: dict[str, float] = field(default_factory=dict)
-    """Price of each binding limit, by ``Limit.key``: utility gained per unit by which it is loosened, ≥ 0."""
+    """Price of each binding limit, by ``Limit.key``: the objective gained per unit by which it is loosened, ≥ 0."""
     given_way: tuple[str, ...] = ()
     """Limits that were loosened, each in words with its old and new value."""
