@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wealthos_pipeline.portfolio.diagnosis import percent
 from wealthos_pipeline.portfolio.optimization import Group, Problem, Solution, optimise
+from wealthos_pipeline.portfolio.words import percent
 
 
 def problem(n: int = 20, **changes: Any) -> Problem:

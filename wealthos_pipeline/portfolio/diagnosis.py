@@ -4,322 +4,379 @@ Every limit of the problem (the budget, the box, each group, …) gets one slack
 elastic problem, which minimises the sum of the slacks, always has an answer; if it is zero there is no
 contradiction. The multipliers of its answer say which limits take part (Farkas); a deletion filter over
 those, in a fixed order, leaves an irreducible set: without any one of them the rest could be met
-(Chinneck & Dravnieks, "Locating minimal infeasible constraint sets in linear programs", 1991). Then each
-limit of the set alone is made elastic, everything else kept: its smallest slack is the least relaxation.
+(Chinneck & Dravnieks, "Locating minimal infeasible constraint sets in linear programs", 1991). Whether
+there is one with fewer limits is then asked by hitting sets (Ignatiev et al., "Smallest MUS extraction
+with minimal hitting set dualization", 2015). Each limit of the set alone is made elastic, everything else
+kept: its smallest slack is the least relaxation. What counts names, or gains of lots, takes part through
+whole numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from wealthos_pipeline.portfolio import conic
-from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem
+from wealthos_pipeline.core.errors import PortfolioError
+from wealthos_pipeline.portfolio import elastic, limits
+from wealthos_pipeline.portfolio.limits import Limit
+from wealthos_pipeline.portfolio.problem import Floats, Problem
+from wealthos_pipeline.portfolio.words import capital, count, enough, number, outward, percent, span
 
-TOLERANCE = 1e-7
-"""A sum of slacks (weights; annual volatility) up to this is no contradiction."""
-LOOSE = 10.0
-"""A dropped box is ±LOOSE × budget: far outside anything that is asked for."""
+TOLERANCE = elastic.TOLERANCE
+SEARCH = 60
+"""Rounds of the search for a smaller set; the irreducible one stands where it ends without an answer."""
 
 
 @dataclass(frozen=True, eq=False)
-class Limit:
-    """One named limit: rows ``A w ≤ b`` (with ``− slack``), or a cap on turnover or volatility.
+class Conflicting:
+    """One limit of a contradiction.
 
-    value: what the limit says now; None where names have different ones, each relaxed by the slack.
+    needed: its value that alone ends the contradiction, everything else kept as it is, in the limit's unit; None
+    where no value does, and where names have different values. slack: how far it must give, per name where
+    they differ; None where nothing is enough. words: one sentence.
     """
 
-    key: str
-    words: str
+    limit: Limit
     value: float | None
-    sign: float  # relaxed value = value + sign × slack
-    rows: conic.Entries | None = None
-    right: Floats | None = None
+    needed: float | None
+    slack: float | None
+    words: str
+
+    def data(self) -> dict[str, object]:
+        """As JSON takes it."""
+        return {
+            "limit": self.limit.key,
+            "kind": self.limit.kind,
+            "unit": self.limit.unit,
+            "value": self.value,
+            "needed": self.needed,
+            "slack": self.slack,
+            "words": self.words,
+        }
 
 
-def percent(x: float) -> str:
-    """``0.1534`` → ``15.34 %``, without needless zeros."""
-    text = f"{100 * x:.2f}".rstrip("0").rstrip(".")
-    return f"{'0' if text == '-0' else text} %".replace("-", "−")
+@dataclass(frozen=True, eq=False)
+class Conflict:
+    """An irreducible contradiction: without any one of its limits the others could be met.
 
-
-def enough(x: float, sign: float) -> str:
-    """``percent`` of a relaxed limit, rounded away from what is impossible: up (sign 1) or down (−1).
-
-    The solver's tolerance is taken off first, so that 0.15 + 1e-9 is 15 % and not 15.01 %.
+    further: contradictions among other limits, where changing one limit of this one would not be enough.
     """
-    steps = 1e4 * x
-    return percent((np.ceil(steps - 2e-3) if sign > 0 else np.floor(steps + 2e-3)) / 1e4)
+
+    limits: tuple[Conflicting, ...]
+    further: tuple[Conflict, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence a limit."""
+        out: tuple[str, ...] = tuple(x.words for x in self.limits)
+        for other in self.further:
+            first, *rest = other.sentences
+            out = (*out, f"And besides: {first}", *rest)
+        return out
 
 
-def obvious(p: Problem) -> tuple[str, ...]:
-    """Contradictions that a look at box and budget shows; empty where there is none."""
-    free = p.free
-    held = float(p.fixed[~free].sum())
-    high, low = held + float(p.upper[free].sum()), held + float(p.lower[free].sum())
-    n = int(free.sum())
-    frozen = _frozen(p)
-    if high < p.budget - TOLERANCE:
-        alone = f" and {percent(held)} in names that cannot be traded" if frozen else ""
-        out = [
-            f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their largest weight{alone} "
-            f"come to {percent(high)}; least change that is enough: a budget of {enough(high, -1)}."
-        ]
-        if n:
-            caps = p.upper[free]
-            need = _level(caps, p.budget - held, upward=True)
-            out.append(
-                f"At most {_range(caps)} a name; least change that is enough: {enough(need, 1)}."
-            )
-        return (*out, *frozen)
-    if low > p.budget + TOLERANCE:
-        out = [
-            f"Weights must sum to {percent(p.budget)}, but {_count(n)} at their smallest weight come "
-            f"to {percent(low)}; least change that is enough: a budget of {enough(low, 1)}."
-        ]
-        if n:
-            floors = p.lower[free]
-            need = _level(floors, p.budget - held, upward=False)
-            out.append(
-                f"At least {_range(floors)} a name; least change that is enough: {enough(need, -1)}."
-            )
-        return (*out, *frozen)
-    empty = []
-    for g in p.groups:
-        if g.lower is not None and g.lower > TOLERANCE and not g.members.any():
-            empty.append(
-                f"{_capital(g.name)}: at least {percent(g.lower)}, but no name of the universe belongs "
-                f"to it; least change that is enough: {percent(0.0)}."
-            )
-    return tuple(empty)
+def conflict(p: Problem) -> Conflict | None:
+    """The contradiction among the limits of ``p``; None where they can be met, to the tolerance.
+
+    PortfolioError where whole numbers took too long to tell.
+    """
+    everything = limits.of(p)
+    asked = elastic.Feasibility(p)
+    found: list[tuple[Conflicting, ...]] = []
+    remaining = everything
+    while asked.contradictory(remaining):
+        members = smallest_set(asked, remaining)
+        alone = [_alone(p, everything, limit) for limit in members]
+        lead = _arithmetic(p, frozenset(limit.key for limit in members))
+        found.append(tuple(_said(p, x, y, lead) for x, y in zip(members, alone, strict=True)))
+        if any(y is not None for y in alone):
+            break
+        names = {limit.key for limit in members}
+        remaining = [limit for limit in remaining if limit.key not in names]
+    if not found:
+        return None
+    return Conflict(found[0], further=tuple(Conflict(x) for x in found[1:]))
 
 
 def explain(p: Problem) -> tuple[str, ...]:
     """One sentence a limit of an irreducible contradiction, with its value and least relaxation."""
-    limits = _limits(p)
-    keys = [limit.key for limit in limits]
-    total = _elastic(p, limits, keys, keys)
-    if total is None or total.slack <= TOLERANCE:
+    try:
+        found = conflict(p)
+    except PortfolioError as error:
+        return (f"{capital(str(error))}.",)
+    if found is None:
         return (
             "The solver found no feasible weights, though the limits miss each other by less than "
             f"{TOLERANCE:.0e}; loosen the tightest limit a little.",
         )
-    largest = max(total.multipliers.values())
-    conflict = [k for k in keys if total.multipliers[k] > 1e-6 * largest]
-    if not _contradictory(p, limits, conflict):
-        conflict = keys
-    for key in list(conflict):
-        rest = [k for k in conflict if k != key]
-        if _contradictory(p, limits, rest):
-            conflict = rest
-    sentences = []
-    for limit in limits:
-        if limit.key in conflict:
-            alone = None if limit.key == "fixed" else _elastic(p, limits, keys, [limit.key])
-            sentences.append(_sentence(p, limit, alone))
-    return tuple(sentences)
+    return found.sentences
 
 
-def _contradictory(p: Problem, limits: list[Limit], keys: list[str]) -> bool:
-    """Whether no weights meet the limits of ``keys``. Some weights are tried before a solve."""
-    chosen = [limit for limit in limits if limit.key in keys]
-    for w in (np.zeros(len(p.ids)), p.w0, p.benchmark * p.budget):
-        if all(_met(p, limit, w) for limit in chosen):
-            return False
-    found = _elastic(p, limits, keys, keys)
-    return found is not None and found.slack > TOLERANCE
+# --- what arithmetic shows -------------------------------------------------------------------------
 
 
-def _met(p: Problem, limit: Limit, w: Floats) -> bool:
-    if limit.rows is not None and limit.right is not None:
-        used = limit.rows.value * w[limit.rows.column]
-        total = np.bincount(limit.rows.row, weights=used, minlength=len(limit.right))
-        return bool((total <= limit.right + TOLERANCE).all())
-    if limit.key == "turnover":
-        return 0.5 * float(np.abs(w - p.w0)[p.free].sum()) <= (p.max_turnover or 0.0) + TOLERANCE
-    return p.volatility(w) <= (p.max_volatility or 0.0) + TOLERANCE
+def obvious(p: Problem) -> tuple[str, ...]:
+    """Contradictions that a look at budget, box and counts shows, without a solver; empty where there is none.
 
+    Where the problem has other limits too, a value named here is what is needed at least: whether it is
+    enough beside them is for ``explain`` to find.
+    """
+    named = {limit.key: limit for limit in limits.of(p)}
+    free = p.free
+    n, held = int(free.sum()), float(p.fixed[~free].sum())
+    others = [x for x in named.values() if x.kind not in ("budget", "upper", "lower", "fixed")]
 
-def _sentence(p: Problem, limit: Limit, alone: _Elastic | None) -> str:
-    if limit.key == "fixed":
-        return f"{limit.words}."
-    if alone is None:
-        return f"{limit.words}; no other value of this limit alone is enough."
-    if limit.key == "budget":
-        value = enough(alone.invested, 1.0 if alone.invested > p.budget else -1.0)
-    elif limit.value is None:
-        value = f"each {enough(alone.slack, 1)} {'higher' if limit.sign > 0 else 'lower'}"
-    else:
-        value = enough(limit.value + limit.sign * alone.slack, limit.sign)
-    return f"{limit.words}; least change that is enough: {value}."
+    def needs(limit: Limit, needed: float, *, names: bool = False) -> str:
+        value = limit.value or 0.0
+        sign = limit.sign or (1.0 if needed > value else -1.0)
+        said = f"{needed:.0f}" if names else enough(needed, sign)
+        said = f"a budget of {said}" if limit.kind == "budget" else said
+        if others:
+            return f"it takes {said} {'or more' if sign > 0 else 'or less'}"
+        return f"least change that is enough: {said}"
 
-
-def _limits(p: Problem) -> list[Limit]:
-    """Every limit, in the order in which the deletion filter tries to do without it."""
-    n, free = len(p.ids), p.free
-    out: list[Limit] = []
-    if p.max_turnover is not None:
-        text = f"Turnover of at most {percent(p.max_turnover)}"
-        out.append(Limit("turnover", text, p.max_turnover, 1.0))
-    lo = np.where(free, p.lower, np.minimum(p.lower, np.nan_to_num(p.fixed)))
-    hi = np.where(free, p.upper, np.maximum(p.upper, np.nan_to_num(p.fixed)))
-    caps, floors = p.upper[free], p.lower[free]
-    words = f"At most {_range(caps)} a name"
-    out.append(Limit("upper", words, _common(caps), 1.0, conic.diagonal(1.0, n), hi))
-    capped = [g for g in p.groups if g.kind == "sector_cap" and g.upper is not None]
-    if capped:
-        cap = float(capped[0].upper or 0.0)
-        rows = conic.dense(np.array([g.members for g in capped], dtype=float))
-        right = np.array([g.upper for g in capped], dtype=float)
-        out.append(Limit("sectors", f"At most {percent(cap)} a sector", cap, 1.0, rows, right))
-    for g in p.groups:
-        member = g.members.astype(float)
-        if g.kind == "group" and g.upper is not None:
-            text = f"{_capital(g.name)}: at most {percent(g.upper)}"
-            rows, right = conic.dense(member), np.array([g.upper])
-            out.append(Limit(f"max {g.name}", text, g.upper, 1.0, rows, right))
-        if g.kind == "group" and g.lower is not None:
-            text = f"{_capital(g.name)}: at least {percent(g.lower)}"
-            rows, right = conic.dense(-member), np.array([-g.lower])
-            out.append(Limit(f"min {g.name}", text, g.lower, -1.0, rows, right))
-    long_only = bool(len(floors)) and bool((floors == 0).all())
-    words = "Long only, no weight below 0 %" if long_only else f"At least {_range(floors)} a name"
-    out.append(Limit("lower", words, _common(floors), -1.0, conic.diagonal(-1.0, n), -lo))
-    if not free.all():
-        where, fixed = np.flatnonzero(~free), p.fixed[~free]
-        text = " ".join(_frozen(p)).rstrip(".")
-        m = len(where)
-        signs = np.repeat([1.0, -1.0], m)
-        rows = conic.Entries(np.arange(2 * m), np.tile(where, 2), signs)
-        out.append(Limit("fixed", text, 0.0, 0.0, rows, signs * np.tile(fixed, 2)))
-    ones = np.ones((1, n))
-    out.append(
-        Limit(
-            "budget",
-            f"Weights must sum to {percent(p.budget)}",
-            p.budget,
-            0.0,
-            conic.dense(np.vstack([ones, -ones])),
-            np.array([p.budget, -p.budget]),
+    high, low = held + float(p.upper[free].sum()), held + float(p.lower[free].sum())
+    budget, frozen = named["budget"], limits.frozen(p)
+    if high < p.budget - TOLERANCE:
+        out = [f"{budget.words}, {_largest(p)}; {needs(budget, high)}."]
+        if n:
+            need = _level(p.upper[free], p.budget - held, upward=True)
+            out.append(f"{named['upper'].words}; {needs(named['upper'], need)}.")
+        return (*out, *frozen)
+    if low > p.budget + TOLERANCE:
+        out = [f"{budget.words}, {_smallest(p)}; {needs(budget, low)}."]
+        if n:
+            need = _level(p.lower[free], p.budget - held, upward=False)
+            out.append(f"At least {span(p.lower[free])} a name; {needs(named['lower'], need)}.")
+        return (*out, *frozen)
+    few = _few(p)
+    if few is not None:
+        others = [x for x in others if x.key != "max names"]
+        most, more = few
+        need = _level(np.sort(p.upper[free])[::-1][: _left(p)], p.budget - held, upward=True)
+        names, upper = named["max names"], named["upper"]
+        return (
+            f"{budget.words}, {_few_words(p, most)}; {needs(budget, most)}.",
+            f"{names.words}; {needs(names, float(more), names=True)}.",
+            f"{upper.words}; {needs(upper, need)}.",
+            *frozen,
         )
+    return tuple(
+        f"{_nobody(named[f'min {g.name}'])}; least change that is enough: {percent(0.0)}."
+        for g in p.groups
+        if not g.active and (g.lower or 0.0) > TOLERANCE and not g.members.any()
+        if f"min {g.name}" in named
     )
-    if p.max_volatility is not None:
-        text = f"Volatility of at most {percent(p.max_volatility)} a year"
-        out.append(Limit("volatility", text, p.max_volatility, 1.0))
-    return out
 
 
-@dataclass(frozen=True, eq=False)
-class _Elastic:
-    slack: float
-    invested: float
-    multipliers: dict[str, float]
+def _arithmetic(p: Problem, keys: frozenset[str]) -> dict[str, str]:
+    """What to say instead of a limit's words where arithmetic makes the contradiction plain."""
+    named = {limit.key: limit for limit in limits.of(p)}
+    asked = {key for key in keys if not key.startswith("fixed: ")}
+    free = p.free
+    held, budget = float(p.fixed[~free].sum()), named["budget"].words
+    if asked == {"budget", "upper"} and held + float(p.upper[free].sum()) < p.budget - TOLERANCE:
+        return {"budget": f"{budget}, {_largest(p)}"}
+    if asked == {"budget", "lower"} and held + float(p.lower[free].sum()) > p.budget + TOLERANCE:
+        floors = f"At least {span(p.lower[free])} a name"
+        return {"budget": f"{budget}, {_smallest(p)}", "lower": floors}
+    if asked == {"budget", "max names", "upper"} and (few := _few(p)) is not None:
+        return {"budget": f"{budget}, {_few_words(p, few[0])}"}
+    if len(keys) == 1:
+        limit = named[next(iter(keys))]
+        shape = limit.shape
+        if limit.kind == "groups" and isinstance(shape, limits.Linear) and not len(shape.rows.row):
+            return {limit.key: _nobody(limit)}
+    return {}
 
 
-def _elastic(
-    p: Problem, limits: list[Limit], active: Iterable[str], elastic: Iterable[str]
-) -> _Elastic | None:
-    """Smallest sum of the ``elastic`` slacks with the other ``active`` limits kept; None: impossible."""
-    active, elastic = set(active), list(dict.fromkeys(elastic))
-    column = {key: j for j, key in enumerate(elastic)}
-    n, slacks = len(p.ids), len(elastic)
-    cone = "volatility" in active
-    traded = np.flatnonzero(p.free) if "turnover" in active else np.empty(0, dtype=np.int64)
-    k, m = (p.F.shape[0] if cone else 0), len(traded)
-    rows = conic.Rows({"w": n, "y": k, "u": m, "s": slacks})
+def _largest(p: Problem) -> str:
+    high = float(np.where(p.free, p.upper, p.fixed).sum())
+    return f"but {count(int(p.free.sum()))} at their largest weight{_beside(p)} come to {percent(high)}"
 
-    def relief(key: str, height: int) -> dict[str, conic.Entries]:
-        if key not in column:
-            return {}
-        return {"s": conic.picks(np.full(height, column[key]), -1.0)}
 
-    if k:
-        R = p.B @ conic.half(p.F)
-        rows.add("factors", np.zeros(k), w=conic.dense(R.T), y=conic.diagonal(-1.0, k))
-    zero = rows.height
-    for limit in limits:
-        if limit.key in active and limit.rows is not None and limit.right is not None:
-            rows.add(limit.key, limit.right, w=limit.rows, **relief(limit.key, len(limit.right)))
-    far = np.full(n, LOOSE * max(1.0, p.budget))
-    if "lower" not in active:
-        rows.add("loose lower", far, w=conic.diagonal(-1.0, n))
-    if "upper" not in active:
-        rows.add("loose upper", far, w=conic.diagonal(1.0, n))
-    if slacks:
-        rows.add("slacks", np.zeros(slacks), s=conic.diagonal(-1.0, slacks))
-    if "turnover" in active:
-        below = conic.diagonal(-1.0, m)
-        rows.add("buy", p.w0[traded], w=conic.picks(traded, 1.0), u=below)
-        rows.add("sell", -p.w0[traded], w=conic.picks(traded, -1.0), u=below)
-        cap = np.array([float(p.max_turnover or 0.0)])
-        rows.add("turnover", cap, u=conic.dense(np.full(m, 0.5)), **relief("turnover", 1))
-    nonnegative = rows.height - zero
-    if cone:
-        year = np.sqrt(SESSIONS_PER_YEAR)
-        rows.add(
-            "volatility", np.array([float(p.max_volatility or 0.0)]), **relief("volatility", 1)
-        )
-        rows.add("cone factors", np.zeros(k), y=conic.diagonal(-year, k))
-        rows.add("cone specific", np.zeros(n), w=conic.diagonal(-year * p.d, n))
-    q = np.zeros(rows.width)
-    q[n + k + m :] = 1.0
-    A, b = rows.matrix()
-    sizes = (zero, nonnegative, rows.height - zero - nonnegative)
-    answer = conic.run_clarabel(np.zeros(rows.width), q, A, b, *sizes)
-    if answer.status not in ("Solved", "AlmostSolved") or not np.isfinite(answer.x).all():
+def _smallest(p: Problem) -> str:
+    low = float(np.where(p.free, p.lower, p.fixed).sum())
+    return f"but {count(int(p.free.sum()))} at their smallest weight{_beside(p)} come to {percent(low)}"
+
+
+def _few_words(p: Problem, most: float) -> str:
+    caps = p.upper[p.free]
+    return (
+        f"but {count(p.max_names or 0)}, at most {span(caps)} a name{_beside(p)}, come to "
+        f"{percent(most)}"
+    )
+
+
+def _nobody(limit: Limit) -> str:
+    return f"{limit.words}, but no name of the universe belongs to it"
+
+
+def _beside(p: Problem) -> str:
+    if p.free.all():
+        return ""
+    return f" and {percent(float(p.fixed[~p.free].sum()))} in names that cannot be traded"
+
+
+def _left(p: Problem) -> int:
+    """Free names that may be held under the cap on names."""
+    return (p.max_names or 0) - int((np.abs(p.fixed[~p.free]) > 1e-9).sum())
+
+
+def _few(p: Problem) -> tuple[float, int] | None:
+    """What as many names as may be held come to at most, and how many it takes; None where enough."""
+    caps = np.sort(p.upper[p.free])[::-1]
+    if p.max_names is None or not 0 < _left(p) < len(caps):
         return None
-    pressure = {
-        key: float(np.abs(answer.z[span]).max(initial=0.0)) for key, span in rows.spans.items()
-    }
-    return _Elastic(
-        slack=float(answer.x[n + k + m :].sum()),
-        invested=float(answer.x[:n].sum()),
-        multipliers={key: pressure.get(key, 0.0) for key in active},
-    )
-
-
-def _frozen(p: Problem) -> tuple[str, ...]:
-    """What is not free, by reason, in words."""
-    reasons: dict[str, list[int]] = {}
-    for i in np.flatnonzero(~p.free):
-        reasons.setdefault(p.fixed_why[i] or "fixed", []).append(int(i))
-    out = []
-    for why, rows in sorted(reasons.items()):
-        names = ", ".join(p.ids[i] for i in rows[:5]) + (", …" if len(rows) > 5 else "")
-        total = percent(float(p.fixed[rows].sum()))
-        out.append(f"{_count(len(rows))} cannot be chosen ({why}): {names}, together {total}.")
-    return tuple(out)
+    held = float(p.fixed[~p.free].sum())
+    reach = held + np.cumsum(caps)
+    most = float(reach[_left(p) - 1])
+    if most >= p.budget - TOLERANCE:
+        return None
+    free = int(np.searchsorted(reach, p.budget - TOLERANCE)) + 1
+    return most, p.max_names - _left(p) + free
 
 
 def _level(values: Floats, total: float, *, upward: bool) -> float:
     """The common bound at which the names just reach ``total``: every bound moved to it or beyond."""
     v = np.sort(values) if upward else -np.sort(-values)
-    goal = total
     for i in range(len(v)):
-        level = (goal - v[i + 1 :].sum()) / (i + 1) if i + 1 < len(v) else goal / len(v)
-        nxt = v[i + 1] if i + 1 < len(v) else (np.inf if upward else -np.inf)
-        if (upward and level <= nxt) or (not upward and level >= nxt):
+        level = (total - v[i + 1 :].sum()) / (i + 1) if i + 1 < len(v) else total / len(v)
+        beyond = v[i + 1] if i + 1 < len(v) else (np.inf if upward else -np.inf)
+        if (upward and level <= beyond) or (not upward and level >= beyond):
             return float(level)
-    return float(goal / max(len(v), 1))
+    return float(total / max(len(v), 1))
 
 
-def _common(values: Floats) -> float | None:
-    """The one bound of all names; None where they differ or there is none."""
-    return float(values[0]) if len(values) and np.ptp(values) < 1e-12 else None
+# --- what needs a solver ---------------------------------------------------------------------------
 
 
-def _range(values: Floats) -> str:
-    if not len(values):
-        return percent(0.0)
-    low, high = float(values.min()), float(values.max())
-    return percent(high) if high - low < 1e-12 else f"{percent(low)} to {percent(high)}"
+def smallest_set(asked: elastic.Feasibility, everything: Sequence[Limit]) -> list[Limit]:
+    """An irreducible set of limits in conflict, none known with fewer; ``everything`` contradicts itself."""
+    members = _irreducible(asked, everything)
+    smaller = _fewest(asked, everything, len(members))
+    return members if smaller is None else smaller
 
 
-def _count(n: int) -> str:
-    return "1 name" if n == 1 else f"{n} names"
+def _irreducible(asked: elastic.Feasibility, everything: Sequence[Limit]) -> list[Limit]:
+    convex = [limit for limit in everything if elastic.is_convex(limit)]
+    chosen = list(everything)
+    if asked.contradictory(convex):
+        chosen = convex
+        total = elastic.smallest(asked.p, convex, {limit.key: 1.0 for limit in convex})
+        if total is not None:
+            largest = max(total.multipliers.values())
+            pressed = [x for x in convex if total.multipliers[x.key] > 1e-6 * largest]
+            chosen = pressed if asked.contradictory(pressed) else convex
+    for limit in list(chosen):
+        rest = [x for x in chosen if x.key != limit.key]
+        if rest and asked.contradictory(rest):
+            chosen = rest
+    return chosen
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _fewest(
+    asked: elastic.Feasibility, everything: Sequence[Limit], size: int
+) -> list[Limit] | None:
+    """A set in conflict with fewer than ``size`` limits; None where there is none (or SEARCH ran out).
+
+    Weights that miss some limits show that every conflict holds one of those missed. The smallest set that
+    hits all that was shown so far either is a conflict, or gives weights that show more.
+    """
+    place = {limit.key: i for i, limit in enumerate(everything)}
+    missed: list[frozenset[int]] = []
+
+    def show(w: Floats, met: frozenset[int] = frozenset()) -> None:
+        new = frozenset(place[x.key] for x in everything if not asked.met(x, w)) - met
+        if new and not any(old <= new for old in missed):
+            missed[:] = [old for old in missed if not new <= old] + [new]
+
+    for w in asked.points:
+        show(w)
+    for _ in range(SEARCH):
+        hit = _hitting(missed, size - 1)
+        if hit is None:
+            return None
+        kept = [everything[i] for i in sorted(hit)]
+        known, before = len(asked.points), list(missed)
+        if asked.contradictory(kept):
+            return kept
+        for w in asked.points[known:]:
+            show(w, hit)
+        convex = [x for x in everything if elastic.is_convex(x) or x in kept]
+        inside = {x.key for x in kept}
+        prices = {x.key: 1.0 for x in convex if x.key not in inside}
+        found = elastic.smallest(asked.p, convex, prices)
+        if found is not None:
+            asked.points.append(found.weights)
+            show(found.weights, hit)
+        if missed == before:  # weights on the edge of a tolerance: nothing new was learnt
+            return None
+    return None
+
+
+def _hitting(sets: list[frozenset[int]], most: int) -> frozenset[int] | None:
+    """A smallest set with an element of each of ``sets``, of at most ``most`` elements; else None."""
+
+    def search(chosen: frozenset[int], left: int) -> frozenset[int] | None:
+        open_ = [s for s in sets if not s & chosen]
+        if not open_:
+            return chosen
+        if left == 0:
+            return None
+        _, branch = min((len(s), sorted(s)) for s in open_)
+        for element in reversed(branch):
+            if (found := search(chosen | {element}, left - 1)) is not None:
+                return found
+        return None
+
+    for size in range(most + 1):
+        if (found := search(frozenset(), size)) is not None:
+            return found
+    return None
+
+
+def _alone(p: Problem, everything: Sequence[Limit], limit: Limit) -> elastic.Elastic | None:
+    """The least relaxation of one limit with all others kept; None where none is enough."""
+    return elastic.smallest(p, everything, {limit.key: 1.0})
+
+
+def _said(
+    p: Problem, limit: Limit, alone: elastic.Elastic | None, lead: dict[str, str]
+) -> Conflicting:
+    words = lead.get(limit.key, limit.words)
+    if alone is None:
+        end = "" if limit.kind == "fixed" else "; no other value of this limit alone is enough"
+        return Conflicting(limit, limit.value, None, None, f"{words}{end}.")
+    slack = alone.slack[limit.key]
+    if limit.kind == "fixed":
+        return _freed(p, limit, alone, slack)
+    if limit.kind == "budget":
+        needed: float | None = float(alone.weights.sum())
+        said = enough(needed or 0.0, 1.0 if (needed or 0.0) > p.budget else -1.0)
+        said = f"a budget of {said}" if limit.key in lead else said
+    elif limit.value is None:
+        needed, said = None, f"each {enough(slack, 1.0)} {'higher' if limit.sign > 0 else 'lower'}"
+    else:
+        needed = limit.value + limit.sign * slack
+        if limit.unit == "names":
+            needed = outward(needed, limit.sign, "names")
+        said = number(outward(needed, limit.sign, limit.unit), limit.unit)
+    text = f"{words}; least change that is enough: {said}."
+    return Conflicting(limit, limit.value, needed, slack, text)
+
+
+def _freed(p: Problem, limit: Limit, alone: elastic.Elastic, slack: float) -> Conflicting:
+    """What is fixed: with the weight that would end the contradiction, where it is one name."""
+    shape = limit.shape
+    assert isinstance(shape, limits.Linear)
+    where = np.unique(shape.rows.column)
+    if len(where) > 1:
+        text = f"; were each free to change by {enough(slack, 1.0)}, the other limits could be met."
+        return Conflicting(limit, None, None, slack, limit.words + text)
+    before, after = float(p.fixed[where[0]]), float(alone.weights[where[0]])
+    said = enough(after, 1.0 if after > before else -1.0)
+    text = f"; at {said} the other limits could be met."
+    return Conflicting(limit, before, after, slack, limit.words + text)

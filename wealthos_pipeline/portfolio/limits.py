@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wealthos_pipeline.portfolio import conic
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem
-from wealthos_pipeline.portfolio.words import capital, percent, span
+from wealthos_pipeline.portfolio.words import capital, count, percent, span
 
 Unit = Literal["weight", "volatility", "exposure", "beta", "names"]
 
@@ -272,15 +273,16 @@ def _whole(p: Problem) -> list[Limit]:
 
 
 def _fixed(p: Problem) -> list[Limit]:
-    if p.free.all():
-        return []
-    where, fixed = np.flatnonzero(~p.free), p.fixed[~p.free]
-    m = len(where)
-    signs = np.repeat([1.0, -1.0], m)
-    rows = conic.Entries(np.arange(2 * m), np.tile(where, 2), signs)
-    text = " ".join(frozen(p)).rstrip(".")
-    shape = Linear(rows, signs * np.tile(fixed, 2))
-    return [Limit("fixed", "fixed", text, 0.0, 0.0, "weight", shape)]
+    """One limit a reason: what nobody can trade, and each decision of a person."""
+    out = []
+    for why, where in _by_reason(p).items():
+        m = len(where)
+        signs = np.repeat([1.0, -1.0], m)
+        rows = conic.Entries(np.arange(2 * m), np.tile(where, 2), signs)
+        shape = Linear(rows, signs * np.tile(p.fixed[where], 2))
+        text = _frozen(p, why, where).rstrip(".")
+        out.append(Limit(f"fixed: {why}", "fixed", text, 0.0, 0.0, "weight", shape))
+    return out
 
 
 def _budget(p: Problem) -> Limit:
@@ -307,16 +309,20 @@ def _risk(p: Problem) -> list[Limit]:
 
 def frozen(p: Problem) -> tuple[str, ...]:
     """What is not free, by reason, in words."""
+    return tuple(_frozen(p, why, rows) for why, rows in _by_reason(p).items())
+
+
+def _by_reason(p: Problem) -> dict[str, NDArray[np.int64]]:
     reasons: dict[str, list[int]] = {}
     for i in np.flatnonzero(~p.free):
         reasons.setdefault(p.fixed_why[i] or "fixed", []).append(int(i))
-    out = []
-    for why, rows in sorted(reasons.items()):
-        names = ", ".join(p.ids[i] for i in rows[:5]) + (", …" if len(rows) > 5 else "")
-        total = percent(float(p.fixed[rows].sum()))
-        count = "1 name" if len(rows) == 1 else f"{len(rows)} names"
-        out.append(f"{count} cannot be chosen ({why}): {names}, together {total}.")
-    return tuple(out)
+    return {why: np.array(rows, dtype=np.int64) for why, rows in sorted(reasons.items())}
+
+
+def _frozen(p: Problem, why: str, rows: NDArray[np.int64]) -> str:
+    names = ", ".join(p.ids[i] for i in rows[:5]) + (", …" if len(rows) > 5 else "")
+    total = percent(float(p.fixed[rows].sum()))
+    return f"{count(len(rows))} cannot be chosen ({why}): {names}, together {total}."
 
 
 def _common(values: Floats) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.portfolio.diagnosis import percent
+from wealthos_pipeline.portfolio.words import percent
 from wealthos_pipeline.portfolio.problem import Floats, Parts, Problem
 
 NEGLIGIBLE = 1e-6

@@ -18,8 +18,26 @@ def enough(x: float, sign: float) -> str:
 
     The solver's tolerance is taken off first, so that 0.15 + 1e-9 is 15 % and not 15.01 %.
     """
-    steps = 1e4 * x
-    return percent((np.ceil(steps - 2e-3) if sign > 0 else np.floor(steps + 2e-3)) / 1e4)
+    return percent(outward(x, sign, "weight"))
+
+
+def number(x: float, unit: str) -> str:
+    """A value of a limit in its unit: percent for weights and volatilities, whole names, two decimals else."""
+    if unit in ("weight", "volatility"):
+        return percent(x)
+    return f"{round(x)}" if unit == "names" else f"{x:.2f}".replace("-", "−")
+
+
+def outward(x: float, sign: float, unit: str) -> float:
+    """x on the next step that a person would write, never on the impossible side of it.
+
+    Steps are a hundredth of a percent, one name, or a hundredth. sign: 1 rounds up, −1 down. The solver's
+    tolerance is taken off first, so that 0.15 + 1e-9 is 15 % and not 15.01 %.
+    """
+    steps = {"weight": 1e4, "volatility": 1e4, "names": 1.0}.get(unit, 100.0)
+    slip = 2e-7 * steps if unit in ("weight", "volatility") else 2e-6 * steps
+    scaled = steps * x
+    return float(np.ceil(scaled - slip) if sign > 0 else np.floor(scaled + slip)) / steps
 
 
 def span(values: Floats) -> str:
