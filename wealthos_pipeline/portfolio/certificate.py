@@ -98,14 +98,13 @@ def exact(p: Problem, form: Reduced, w: Floats) -> Floats:
     snapped = np.where(bound[1], form.upper, snapped)
     snapped = np.where(bound[0], form.lower, snapped)
     inside = ~bound[0] & ~bound[1]
-    best = _Try(limits.violation(p, form.whole(x)), form.whole(x))
+    tries = []
     for start, loose in ((snapped, inside & ~still & ~zero), (snapped, inside), (x, inside)):
         found = _projected(p, form, np.clip(start, form.lower, form.upper), loose)
-        if found.violation < best.violation:
-            best = found
-        if best.violation <= 0.01 * MAX_VIOLATION:
-            break
-    return best.weights
+        if found.violation <= 0.01 * MAX_VIOLATION:
+            return found.weights
+        tries.append(found)
+    return min(tries, key=lambda t: t.violation).weights
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,8 @@
 At an optimum the slopes of alpha, risk and cost and the multipliers of the limits sum to zero for every
 name that can move. Costs and caps on trades have a kink where a name is not traded (and borrow and gross
 exposure where it is not held): their slopes there are any of a range, and the one that makes the sum zero is
-taken, the same share of every range.
+taken, the same share of every range. What is then left at a bound of one name is the price of the bound: so
+it is what loosening the bound would gain, with the cost of the trade that this allows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _WORDS = {
 def of(p: Problem, form: Reduced, outcome: Outcome, w: Floats) -> tuple[Parts, dict[str, float]]:
     """The parts at w, and the multipliers by ``Limit.key``."""
     gain, risk, unit = objectives.slopes(p, w, outcome.risk_slope)
-    duals = {key: rows / unit for key, rows in outcome.duals.items()}
+    duals = {key: rows / unit for key, rows in _wide(form, outcome).items()}
     cost, ranges = _cost(p, w)
     binding: dict[str, Floats] = {}
     bent: list[tuple[str, Floats]] = []  # of limits with a kink here: width of the range
@@ -67,19 +68,16 @@ def of(p: Problem, form: Reduced, outcome: Outcome, w: Floats) -> tuple[Parts, d
     for name, width in bent:
         _add(binding, name, np.where(wide > 0, (2.0 * share - 1.0) * width, 0.0))
 
-    # pinned names: what is left is the price of the bounds that meet
+    # what is left at a bound is the price of the bound
     left = -(gain + risk + cost + sum(binding.values(), np.zeros(len(w))))
-    stuck = np.ones(len(w), dtype=np.bool_)
-    stuck[form.x] = False
-    stuck &= p.free
-    for side, sign in ((form.high, -1.0), (form.low, 1.0)):
-        force = np.where(stuck, np.maximum(sign * left, 0.0), 0.0)
-        for number in np.unique(side.limit[stuck & (force > 0)]):
-            limit = form.every[int(number)]
-            mine = np.where(side.limit == number, force, 0.0)
-            _add(binding, _named(limit), sign * mine)
-            rows = duals.setdefault(limit.key, np.zeros(1))
-            duals[limit.key] = np.concatenate([rows, (mine / side.scale)[mine > 0]])
+    above = np.where(p.free & (w >= form.high.bound), np.maximum(-left, 0.0), 0.0)
+    below = np.where(p.free & (w <= -form.low.bound), np.maximum(left, 0.0), 0.0)
+    for key, rows in form.bound_duals(above, below).items():
+        limit = next(x for x in form.every if x.key == key)
+        assert isinstance(limit.shape, limits.Linear)
+        for words, part in _linear(p, limit, limit.shape, rows):
+            _add(binding, words, part)
+        duals[key] = duals[key] + rows if key in duals else rows
 
     constraint = np.where(p.free, sum(binding.values(), np.zeros(len(w))), 0.0)
     fixed = ~p.free
@@ -96,6 +94,21 @@ def of(p: Problem, form: Reduced, outcome: Outcome, w: Floats) -> tuple[Parts, d
         for limit in form.every
         if prices.get(limit.key, 0.0) > NEGLIGIBLE
     }
+
+
+def _wide(form: Reduced, outcome: Outcome) -> dict[str, Floats]:
+    """The engine's multipliers without those of rows with one name."""
+    out = {}
+    for limit in form.every:
+        rows, shape = outcome.duals.get(limit.key), limit.shape
+        if rows is None:
+            continue
+        if isinstance(shape, limits.Linear):
+            size = np.bincount(shape.rows.row, minlength=len(shape.right))
+            rows = np.where(size > 1, rows, 0.0)
+        if rows.any():
+            out[limit.key] = rows
+    return out
 
 
 def _add(binding: dict[str, Floats], words: str, part: Floats) -> None:

@@ -286,7 +286,6 @@ def _duals(p: Problem, form: Reduced, canonical: _Canonical, z: Floats) -> dict[
     z = z * (p.risk_aversion / SCALE)
     out: dict[str, Floats] = {}
     spans = canonical.rows.spans
-    form.box_duals(np.maximum(z[spans["upper"]], 0), np.maximum(z[spans["lower"]], 0), out)
     form.line_duals(z[canonical.lines], out)
     for bent in form.bents:
         out[bent.key] = np.maximum(z[spans[f"at most {bent.key}"]], 0.0)

@@ -30,7 +30,7 @@ class Outcome:
 
     status: ``solved``, ``infeasible``, or ``failed`` (``message`` says why). weights: n, before they are snapped.
     duals: for each Limit.key the multipliers (≥ 0, in units of the objective) of its rows; one number for
-    shapes without rows. primal, dual: values of the objective and of its bound, to be maximised.
+    shapes without rows. Rows with one name are not read: their price follows from the others (``marginal``). primal, dual: values of the objective and of its bound, to be maximised.
     risk_slope: derivative of the risk term (n), from engines whose risk has kinks.
     """
 
@@ -128,15 +128,24 @@ class Reduced:
     other: tuple[str, ...] = ()
 
     def box_duals(self, above: Floats, below: Floats, into: dict[str, Floats]) -> None:
-        """Puts multipliers of the box of x (≥ 0) to the rows that set it."""
+        """Puts multipliers (≥ 0) of the box of x to the rows that set it."""
+        n = len(self.rest)
+        whole = [np.zeros(n), np.zeros(n)]
+        whole[0][self.x], whole[1][self.x] = above, below
+        for key, rows in self.bound_duals(*whole).items():
+            into[key] = into[key] + rows if key in into else rows
+
+    def bound_duals(self, above: Floats, below: Floats) -> dict[str, Floats]:
+        """Multipliers (≥ 0, n each) of the bounds from above and below, at the rows that set them."""
+        out: dict[str, Floats] = {}
         for side, values in ((self.high, above), (self.low, below)):
-            for number in np.unique(side.limit[self.x]):
-                mine = side.limit[self.x] == number
-                at = self.x[mine]
-                limit = self.every[number]
+            for number in np.unique(side.limit[values > 0]):
+                mine = np.flatnonzero((side.limit == number) & (values > 0))
+                limit = self.every[int(number)]
                 assert isinstance(limit.shape, limits.Linear)
-                rows = into.setdefault(limit.key, np.zeros(len(limit.shape.right)))
-                np.add.at(rows, side.row[at], values[mine] / side.scale[at])
+                rows = out.setdefault(limit.key, np.zeros(len(limit.shape.right)))
+                np.add.at(rows, side.row[mine], values[mine] / side.scale[mine])
+        return out
 
     def line_duals(self, values: Floats, into: dict[str, Floats]) -> None:
         """Puts multipliers of the lines, of either sign for equalities, to their rows."""
