@@ -247,8 +247,8 @@ def test_a_crash_of_the_solver_is_a_failed_answer(
     def crash(*_: object) -> None:
         raise error
 
+    p = capped(seed=0)
     monkeypatch.setattr(conic, "run_clarabel", crash)
-    p = rich(seed=0)
     found = optimise(p)
     assert found.status == "failed"
     assert str(error) in found.message
@@ -264,8 +264,9 @@ def test_an_answer_that_breaks_a_constraint_is_not_handed_out(
         answer = solve(*args)
         return replace(answer, status="MaxIterations", x=answer.x + 0.01)
 
+    p = capped(seed=0)
     monkeypatch.setattr(conic, "run_clarabel", stalls)
-    found = optimise(rich(seed=0))
+    found = optimise(p)
     assert found.status == "failed"
     assert "MaxIterations" in found.message
     assert "largest violation" in found.message

@@ -1,8 +1,8 @@
 """Solve one decision's problem: certified, or say why it cannot be solved.
 
 The problem is checked, then looked at for contradictions that need no solver, then goes to the engine
-that takes it: ``integer`` for whole numbers of names, lots and least sizes, ``native`` for quadratic objectives in
-factor form, ``hierarchical`` for rules by clusters, ``program`` for everything else. Each answers from a cold start
+that takes it: ``integer`` for whole numbers of names, lots and least sizes, ``fast`` for plain problems, ``native``
+for the other quadratic objectives in factor form, ``hierarchical`` for rules by clusters, ``program`` for everything else. Each answers from a cold start
 on one thread; iteration limits and never clocks decide when a solver gives up.
 """
 
@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 from wealthos_pipeline.core.mandate import HIERARCHICAL
-from wealthos_pipeline.portfolio import certificate, conic, diagnosis, native
+from wealthos_pipeline.portfolio import certificate, conic, diagnosis, fast, native
 from wealthos_pipeline.portfolio.problem import Group, Parts, Problem, Solution
 from wealthos_pipeline.portfolio.reduced import Outcome, reduce
 
@@ -44,8 +44,13 @@ def continuous(problem: Problem) -> Solution:
         from wealthos_pipeline.portfolio import hierarchical
 
         return hierarchical.solve(problem)
+    form = reduce(problem)
+    if fast.takes(problem, form):
+        outcome = fast.solve(problem, form)
+        found = None if outcome is None else certificate.certified(problem, outcome, form)
+        if found is not None and found.status == "optimal":
+            return found
     if native.takes(problem):
-        form = reduce(problem)
         return certificate.certified(problem, native.solve(problem, form), form)
     from wealthos_pipeline.portfolio import program
 

@@ -228,6 +228,8 @@ class _Newton:
     def of(
         cls, model: _Model, at: _Point, r_v: Floats, r_equal: Floats, r_under: Floats
     ) -> _Newton | None:
+        from scipy.linalg.lapack import dpotrf
+
         n, e, m, k = model.n, model.e, model.m, model.k
         stiff = 1.0 / (at.z / at.v + at.y / at.u)
         up, down, turn_up, turn_down = (np.zeros(n) for _ in range(4))
@@ -249,14 +251,15 @@ class _Newton:
             own = a * turn_up**2 + 2.0 * off * turn_up * turn_down + d * turn_down**2
             corner = np.array([[float(own.sum()) + float(loose[m])]])
             M = np.block([[M, cross[:, None]], [cross[None, :], corner]])
-        try:
-            half = np.asarray(np.linalg.cholesky(M), dtype=np.float64)
-        except np.linalg.LinAlgError:
+        half, fault = dpotrf(M, lower=True, overwrite_a=True) if len(M) else (M, 0)
+        if fault:
             return None
         return cls(model, at, r_v, r_equal, r_under, a, off, d, turn_up, turn_down, half)
 
     def direction(self, target: float, before: _Point | None) -> _Point:
         """before: the predictor, whose second-order terms are taken off (None: none)."""
+        from scipy.linalg.lapack import dpotrs
+
         model, at = self.model, self.at
         e, m, k = model.e, model.m, model.k
         less = 0.0 if before is None else 1.0
@@ -275,7 +278,7 @@ class _Newton:
         if model.capped:
             moved = float(self.turn_up @ free_up + self.turn_down @ free_down)
             right = np.append(right, moved - float(self.r_under[m] - to_s[m]))
-        rows = _cholesky_solve(self.half, right)
+        rows = right if not len(right) else np.asarray(dpotrs(self.half, right, lower=True)[0])
         pull = model.C.T @ rows[: e + m + k]
         price = float(rows[-1]) if model.capped else 0.0
         up, down = up - pull - price * self.turn_up, down + pull - price * self.turn_down
@@ -293,14 +296,6 @@ class _Newton:
             under=under,
             equal=rows[:e],
         )
-
-
-def _cholesky_solve(half: Floats, right: Floats) -> Floats:
-    from scipy.linalg import solve_triangular
-
-    y = solve_triangular(half, right, lower=True, check_finite=False)
-    out: Floats = solve_triangular(half, y, lower=True, trans=1, check_finite=False)
-    return out
 
 
 def _found(
