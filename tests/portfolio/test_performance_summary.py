@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from portfolio_market import Market
+from scipy import stats
 
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio import performance
@@ -169,3 +170,102 @@ def test_window_returns_start_at_the_last_value_at_or_before_the_day(
     )
     assert performance.window_return(nav, days[0] - timedelta(1)) is None
     assert performance.window_return(nav, days[-1]) is None
+
+
+def test_new_ratios_against_plain_recomputation(calendar: TradingCalendar) -> None:
+    rng = np.random.default_rng(7)
+    r = rng.standard_t(5, size=400) * 0.01 + 0.0004
+    row = performance.summary(nav_of(list(r), calendar)).row(0, named=True)
+    assert row["omega"] == pytest.approx(r[r > 0].sum() / -r[r < 0].sum())
+    assert row["tail_ratio"] == pytest.approx(-np.percentile(r, 95) / np.percentile(r, 5))
+    s = r.mean() / r.std(ddof=1)
+    mertens = 1 + s**2 / 2 - stats.skew(r) * s + stats.kurtosis(r) / 4 * s**2
+    assert row["sharpe_se"] == pytest.approx(math.sqrt(mertens / 400) * math.sqrt(252))
+    assert row["skewness"] == pytest.approx(stats.skew(r))
+    assert row["excess_kurtosis"] == pytest.approx(stats.kurtosis(r))
+
+
+def test_standard_error_of_sharpe_is_what_simulation_finds(calendar: TradingCalendar) -> None:
+    rng = np.random.default_rng(8)
+    found = []
+    for _ in range(200):
+        row = performance.summary(nav_of(list(rng.normal(0.001, 0.01, 250)), calendar))
+        found.append(row.select("sharpe", "sharpe_se").row(0))
+    ratio, se = np.array(found).T
+    assert se.mean() == pytest.approx(ratio.std(), rel=0.15)
+
+
+@pytest.fixture(scope="module")
+def pair(calendar: TradingCalendar) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(9)
+    b = rng.normal(0.0004, 0.01, 450)
+    r = 0.0002 + 0.8 * b + rng.normal(0, 0.005, 450)
+    nav = pl.concat([nav_of(list(r), calendar), nav_of(list(b), calendar, "equal_weight")])
+    rf = nav.filter(pl.col("mandate") == "m").select("date", pl.lit(1e-4).alias("rf"))
+    return nav, rf, r, b
+
+
+def test_ratios_against_a_benchmark_are_those_of_a_regression(
+    pair: tuple[pl.DataFrame, pl.DataFrame, np.ndarray, np.ndarray],
+) -> None:
+    import statsmodels.api as sm
+
+    nav, rf, r, b = pair
+    table = performance.relative(nav, rf)
+    assert table["mandate"].to_list() == ["m"]
+    row = table.row(0, named=True)
+    lags = int(4 * (450 / 100) ** (2 / 9))
+    fit = sm.OLS(r - 1e-4, sm.add_constant(b - 1e-4)).fit(
+        cov_type="HAC", cov_kwds={"maxlags": lags, "use_correction": False}
+    )
+    assert row["beta"] == pytest.approx(fit.params[1], rel=1e-10)
+    assert row["beta_se"] == pytest.approx(fit.bse[1], rel=1e-8)
+    assert row["alpha"] == pytest.approx((1 + fit.params[0]) ** 252 - 1, rel=1e-9)
+    assert row["alpha_t"] == pytest.approx(fit.tvalues[0], rel=1e-8)
+    active = r - b
+    assert row["tracking_error"] == pytest.approx(active.std(ddof=1) * math.sqrt(252))
+    assert row["information_ratio"] == pytest.approx(
+        active.mean() / active.std(ddof=1) * math.sqrt(252)
+    )
+    up = b > 0
+    mine, theirs = (np.prod(1 + x[up]) ** (252 / up.sum()) - 1 for x in (r, b))
+    assert row["up_capture"] == pytest.approx(mine / theirs)
+    assert row["down_capture"] < 1
+    assert performance.relative(nav, benchmark="nobody").height == 0
+
+
+def test_rolling_numbers_are_those_of_each_window(
+    pair: tuple[pl.DataFrame, pl.DataFrame, np.ndarray, np.ndarray],
+) -> None:
+    nav, rf, r, b = pair
+    table = performance.rolling(nav, rf, benchmark="equal_weight", sessions=100)
+    mine = table.filter(pl.col("mandate") == "m")
+    assert mine.height == 450 - 100 + 1
+    row, x, y = mine.row(37, named=True), r[37:137], b[37:137]
+    assert row["date"] == nav.filter(pl.col("mandate") == "m")["date"][137]
+    assert row["annual_volatility"] == pytest.approx(x.std(ddof=1) * math.sqrt(252))
+    assert row["sharpe"] == pytest.approx((x - 1e-4).mean() / x.std(ddof=1) * math.sqrt(252))
+    assert row["beta"] == pytest.approx(np.cov(x, y)[0, 1] / y.var(ddof=1))
+    assert row["annual_return"] == pytest.approx(np.prod(1 + x) ** 2.52 - 1)
+    alone = performance.rolling(nav, sessions=100)
+    assert alone["beta"].null_count() == alone.height
+    assert performance.rolling(nav, sessions=600).height == 0
+
+
+def test_drawdown_table_tells_each_fall_once(calendar: TradingCalendar) -> None:
+    nav = nav_of([0.1, -0.1, -0.1, 0.3, -0.05, 0.06, -0.2, 0.1], calendar)
+    days = nav["date"].to_list()
+    got = performance.drawdown_table(nav).rows(named=True)
+    assert [round(g["depth"], 4) for g in got] == [-0.2, -0.19, -0.05]
+    assert got[1] | {"depth": 0} == {
+        "mandate": "m", "run_kind": "backtest", "depth": 0, "start": days[1], "trough": days[3],
+        "recovery": days[4], "length": 3, "to_trough": 2,
+    }  # fmt: skip
+    assert (got[0]["recovery"], got[0]["trough"], got[0]["length"]) == (None, days[7], 2)
+    assert performance.drawdown_table(nav, worst=1).height == 1
+
+
+def test_deepest_of_the_table_is_the_summary(core_run: Backtest) -> None:
+    table = performance.drawdown_table(core_run.nav)
+    assert table["depth"][0] == pytest.approx(performance.summary(core_run.nav)["max_drawdown"][0])
+    assert (table["trough"] > table["start"]).all()

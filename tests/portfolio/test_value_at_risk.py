@@ -167,3 +167,62 @@ def test_more_scenarios_than_the_window_has_returns_give_no_forecast(
     later = made.outcomes.filter(pl.col("date") == early)
     assert later["exception_95"].to_list() == [None]
     assert NOT_VALID not in row["note"].to_list()
+
+
+def test_exceptions_are_counted_and_tested_by_method(made: VarForecasts) -> None:
+    from scipy import stats
+
+    table = performance.var_exceptions(made.methods, made.outcomes)
+    assert table.height == 2 * len(METHODS) * 2
+    joined = made.methods.join(made.outcomes, on=["mandate", "run_kind", "date"])
+    for row in table.iter_rows(named=True):
+        level = round(100 * row["level"])
+        part = joined.filter(
+            (pl.col("mandate") == row["mandate"])
+            & (pl.col("method") == row["method"])
+            & pl.col("exception_95").is_not_null()
+            & pl.col(f"var_{level}").is_not_null()
+        )
+        n, p = part.height, 1 - row["level"]
+        k = int((-part["pnl_next"] > part[f"var_{level}"]).sum())
+        assert (row["forecasts"], row["exceptions"]) == (n, k)
+        assert row["expected"] == pytest.approx(p * n)
+        full = stats.binom.logpmf(k, n, k / n) - stats.binom.logpmf(k, n, p)
+        assert row["kupiec_p"] == pytest.approx(stats.chi2.sf(2 * full, 1), rel=1e-6)
+        hit = -part["pnl_next"] > part[f"var_{level}"]
+        z2 = (part["pnl_next"] / part[f"cvar_{level}"]).filter(hit).sum() / (n * p) + 1
+        assert row["z2"] == pytest.approx(z2)
+        assert 0 < row["power_kupiec"] <= 1
+    one = performance.var_exceptions(made.risk, made.outcomes)
+    mine = table.filter(pl.col("method") == PRIMARY)
+    assert one["exceptions"].to_list() == mine["exceptions"].to_list()
+    stored = made.outcomes.filter(pl.col("mandate") == "core")["exception_99"].sum()
+    assert (
+        one.filter((pl.col("mandate") == "core") & (pl.col("level") == 0.99))["exceptions"][0]
+        == stored
+    )
+
+
+def test_a_verdict_says_when_it_cannot_be_known(made: VarForecasts) -> None:
+    few = made.outcomes.filter(pl.col("exception_95").is_not_null()).head(120)
+    table = performance.var_exceptions(made.risk, few).filter(pl.col("level") == 0.99)
+    words = table.filter(pl.col("forecasts") > 0)["verdict"][0]
+    assert words.startswith("cannot tell: only 1.2 exceptions expected")
+    assert "%" in words
+    none = performance.var_exceptions(made.risk, made.outcomes.head(0))
+    assert set(none["verdict"]) == {"no forecast has an outcome yet"}
+
+
+def test_each_fault_is_named_in_the_verdict() -> None:
+    from wealthos_pipeline.portfolio.var_exceptions import verdict
+
+    row = {
+        "forecasts": 1000, "exceptions": 31, "expected": 10.0, "kupiec_p": 1e-8, "independence_p": 0.02,
+        "z1_p": 0.001, "power_kupiec": 0.9,
+    }  # fmt: skip
+    words = verdict(row, 0.01)
+    assert "more exceptions than 1 %: 31 where 10.0 were expected (p < 0.001)" in words
+    assert "clusters (p = 0.020)" in words
+    assert "larger than CVaR says" in words
+    good = row | {"kupiec_p": 0.4, "independence_p": 0.4, "z1_p": 0.4, "exceptions": 12}
+    assert verdict(good, 0.01).startswith("as often as it says: 12 exceptions")

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wealthos_pipeline.stats.var_tests import christoffersen, kupiec
+from wealthos_pipeline.stats.var_tests import (
+    christoffersen,
+    independence_power,
+    kupiec,
+    kupiec_power,
+    traffic_light,
+)
 
 
 def test_kupiec_table_of_non_rejection() -> None:
@@ -61,3 +67,31 @@ def test_no_exceptions_and_bad_arguments() -> None:
         kupiec(11, 10, 0.05)
     with pytest.raises(ValueError, match="at least 2"):
         christoffersen(np.array([True]), 0.05)
+
+
+def test_power_of_kupiec_is_the_binomial_chance_of_a_rejected_count() -> None:
+    for n, p, true in ((250, 0.01, 0.02), (500, 0.05, 0.1), (60, 0.01, 0.02)):
+        rejected = [k for k in range(n + 1) if kupiec(k, n, p).p_value < 0.05]
+        expected = stats.binom.pmf(rejected, n, true).sum()
+        assert kupiec_power(n, p, true) == pytest.approx(expected, rel=1e-9)
+    assert kupiec_power(250, 0.01, 0.02) < 0.5 < kupiec_power(2000, 0.01, 0.02)
+
+
+def test_power_of_independence_is_found_in_chains_of_that_kind() -> None:
+    rng = np.random.default_rng(5)
+    p, after, n = 0.05, 0.2, 400
+    calm = p * (1 - after) / (1 - p)
+    found = 0
+    for _ in range(150):
+        hits = np.zeros(n, dtype=bool)
+        for t in range(1, n):
+            hits[t] = rng.random() < (after if hits[t - 1] else calm)
+        found += christoffersen(hits, p).independence.p_value < 0.05
+    assert independence_power(n, p) == pytest.approx(found / 150, abs=0.12)
+    assert independence_power(100, 0.01) < 0.5 < independence_power(5000, 0.01)
+
+
+def test_traffic_light_has_the_zones_of_the_basel_committee() -> None:
+    """Basel Committee (1996), table 1: of 250 at 99 %, yellow is 5 to 9 and red 10 or more."""
+    zones = [traffic_light(k, 250) for k in range(12)]
+    assert zones == ["green"] * 5 + ["yellow"] * 5 + ["red"] * 2
