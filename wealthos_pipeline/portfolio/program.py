@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.portfolio import certificate, conic, objectives
+from wealthos_pipeline.portfolio import certificate, conic, native, objectives
 from wealthos_pipeline.portfolio.native import INFEASIBLE, SCALE, STATIONARY, TYPICAL_TRADE
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem, Solution
 from wealthos_pipeline.portfolio.reduced import Outcome, Reduced, reduce
@@ -93,6 +93,7 @@ class Program:
         self._parameters = _Parameters()
         self._main: _Built | None = None
         self._net: _Built | None = None
+        self._best = 1.0  # net return that the portfolios of max_sharpe are compared at
         if len(form.x) and not form.impossible:
             self._main = self._built(problem, form)
             if problem.objective_kind == "max_sharpe":
@@ -125,10 +126,10 @@ class Program:
             return self._sharpe(p, form, self._main)
         self._parameters.set(p, form)
         answer, status = _run(self._main)
+        if p.objective_kind == "risk_budget":
+            return self._budgeted(p, form, self._main, answer, status)
         if status != "solved":
             return _stopped(p, answer, status)
-        if p.objective_kind == "risk_budget":
-            return self._budgeted(p, form, self._main, answer)
         unit = p.risk_aversion / SCALE
         x = np.asarray(self._main.variables["x"].value, dtype=np.float64)
         return Outcome(
@@ -188,17 +189,27 @@ class Program:
             _solver(),
         )
 
-    def _budgeted(self, p: Problem, form: Reduced, main: _Built, answer: conic.Answer) -> Outcome:
+    def _budgeted(
+        self, p: Problem, form: Reduced, main: _Built, answer: conic.Answer, status: str
+    ) -> Outcome:
+        share = objectives.shares(p)
+        stuck = (share > 0) & _out(p, form)
+        if stuck.any():
+            who = ", ".join(p.ids[i] for i in np.flatnonzero(stuck)[:5])
+            words = (
+                f"names with a share of the risk cannot be chosen, their bounds leave one weight: {who} "
+                f"({int(stuck.sum())} in all). Next: give them no share, or a box."
+            )
+            return Outcome("failed", p.w0.copy(), message=words)
+        if status != "solved":  # without a scale, limits that contradict each other only stall a solver
+            plain = replace(p, objective_kind="min_variance", impact=None)
+            if native.takes(plain) and native.solve(plain).status == "infeasible":
+                status = "infeasible"
+            return _stopped(p, answer, status)
         t = float(main.variables["t"].value)
         x = np.asarray(main.variables["x"].value, dtype=np.float64) / t
-        share = objectives.shares(p)
         # y is in units of 1 / σ of equal weights; at the best scale ½ σ(y)² is ½
         constant = 0.5 - np.log(_size(p) * np.sqrt(SESSIONS_PER_YEAR))
-        outside = ~np.isin(np.arange(len(p.ids)), form.x)
-        if (share[outside] > 0).any():
-            who = [p.ids[i] for i in np.flatnonzero(outside & (share > 0))[:5]]
-            words = f"names with a share of the risk cannot move: {', '.join(who)}"
-            return Outcome("failed", p.w0.copy(), message=words)
         return Outcome(
             "solved",
             form.whole(x),
@@ -242,7 +253,7 @@ class Program:
             rules[f"bent {i}"] = size + bent.slope @ x <= right
         year = float(np.sqrt(SESSIONS_PER_YEAR))
         for i, _ in enumerate(form.balls):
-            away = self._risk(p, form, x, one, number, lambda q, f, i=i: f.balls[i].reference)
+            away = self._risk(p, form, x, one, number, _ball_reference(i))
             right = number(lambda q, f, i=i: f.balls[i].right)
             rules[f"ball {i}"] = year * cp.norm(away) <= right * one
 
@@ -393,6 +404,10 @@ class Program:
 
 def _nothing(p: Problem, form: Reduced) -> Floats:
     return np.zeros(len(p.ids))
+
+
+def _ball_reference(i: int) -> Value:
+    return lambda p, form: form.balls[i].reference
 
 
 def _reference(p: Problem, form: Reduced) -> Floats:
