@@ -90,16 +90,25 @@ def of_models(
         ]
         columns = np.array([place.get(name, -1) for name in model.ids], dtype=np.int64)
         half = _half(model.F)
-        for r in rows:
-            value = np.where(columns >= 0, daily[r, columns], np.nan)
-            if not np.isfinite(value).any():
-                continue
-            f = expected(model, half, value)
-            parts.append(
-                pl.DataFrame(
-                    {"date": [panel.dates[r]] * len(f), "factor": model.factors, "value": f}
-                ).with_columns(t=pl.lit(None, pl.Float64))
+        values = [np.where(columns >= 0, daily[r, columns], np.nan) for r in rows]
+        found = [
+            (panel.dates[r], expected(model, half, value))
+            for r, value in zip(rows, values, strict=True)
+            if np.isfinite(value).any()
+        ]
+        k = len(model.factors)
+        days = pl.Series("date", [d for d, _ in found], dtype=pl.Date)
+        labels = pl.Series("factor", model.factors, dtype=pl.String)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "date": days.gather(np.repeat(np.arange(len(found)), k)),
+                    "factor": labels.gather(np.tile(np.arange(k), len(found))),
+                    "value": np.array([f for _, f in found], dtype=np.float64).ravel(),
+                    "t": pl.repeat(None, len(found) * k, dtype=pl.Float64, eager=True),
+                }
             )
+        )
     return table.conform(pl.concat(parts))
 
 

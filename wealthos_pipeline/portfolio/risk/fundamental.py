@@ -56,6 +56,7 @@ WEIGHT_EVERY = 21
 VOLUME_SHARE = 0.6
 STALE = 63
 """Sessions for which the last exposures of a name stand that has no score any more."""
+COMBINATION = "a combination of factors before it"
 
 
 @dataclass
@@ -141,7 +142,8 @@ class _Estimation:
         self.residual = np.full(self.daily.shape, np.nan)
         self.plain = np.full(self.daily.shape, np.nan)
         self.recent: deque[tuple[int, Design]] = deque()
-        self.dropped: dict[str, tuple[str, int]] = {}
+        self.dropped: dict[tuple[str, str], int] = {}
+        self.asked = 0
         self.weighing: tuple[int, Floats, Floats] | None = None
 
     def _read(self, scores: pl.DataFrame, instruments: pl.DataFrame | None) -> None:
@@ -189,8 +191,11 @@ class _Estimation:
                 self._estimate(row, day, now)
             if row < last:
                 self._regress(row, now)
-        for label, (why, times) in sorted(self.dropped.items()):
-            self.out.left_out[label] = f"{why} ({times} dates)"
+        said: dict[str, list[str]] = {}
+        for (label, why), times in sorted(self.dropped.items()):
+            of = "sessions" if why == COMBINATION else f"of {self.asked} dates"
+            said.setdefault(label, []).append(f"{why} ({times} {of})")
+        self.out.left_out |= {label: "; ".join(words) for label, words in said.items()}
         self.out.factor_returns = self._rows(start)
 
     def _design(self, row: int) -> Design | None:
@@ -234,11 +239,10 @@ class _Estimation:
         self.t[row, columns] = found.t
         self.residual[row, now.codes] = found.residual
         for i in found.dropped:
-            self._drop(now.labels[i], "a combination of factors before it")
+            self._drop(now.labels[i], COMBINATION)
 
     def _drop(self, label: str, why: str) -> None:
-        known, times = self.dropped.get(label, (why, 0))
-        self.dropped[label] = (known, times + 1)
+        self.dropped[label, why] = self.dropped.get((label, why), 0) + 1
 
     def _estimate(self, row: int, day: date, now: Design) -> None:
         settings, S = self.settings, self.settings.risk_sessions
@@ -246,6 +250,7 @@ class _Estimation:
         share = np.isfinite(history[-S:]).mean(axis=0)
         if share[self.number[MARKET]] < MIN_COVERAGE:
             return
+        self.asked += 1
         for label, why in now.left_out.items():
             self._drop(label, why)
         kept = []
