@@ -299,6 +299,69 @@ def language_page() -> str:
     return text.partition(WORDS[0])[0] + "\n".join(parts) + text.partition(WORDS[1])[2]
 
 
+# --- mandates ------------------------------------------------------------------------------------
+
+OBJECTIVES = {
+    "mean_variance": "expected return less γ/2 times variance less costs, all over the horizon",
+    "min_variance": "the same without expected returns: risk and costs alone",
+    "max_sharpe": "expected return net of costs over volatility",
+    "risk_budget": "shares of risk as in `risk_budget`, equal without it",
+    "tracking_error": "variance against the benchmark, and costs",
+    "cvar": "the mean of the worst days of the trailing returns, and costs",
+    "hrp": "hierarchical risk parity (López de Prado 2016), through skfolio",
+    "herc": "hierarchical equal risk contribution (Raffinot 2018), through skfolio",
+    "nco": "nested clusters optimisation (López de Prado 2019), through skfolio",
+    "black_litterman": "as mean_variance, with expected returns from the benchmark and `views`",
+    "equal_weight": "1/N: the benchmark's own rule, which runs without a file",
+}
+
+
+def mandates_page() -> str:
+    """Every word of a mandate, from its model."""
+    from typing import get_args
+
+    from pydantic import BaseModel
+
+    from wealthos_pipeline.core import mandate as m
+
+    assert set(OBJECTIVES) == set(get_args(m.Objective))
+
+    def rows(model: type[BaseModel]) -> Iterator[tuple[object, ...]]:
+        for name, field in model.model_fields.items():
+            value = field.get_default(call_default_factory=True)
+            if field.is_required():
+                shown = "**needed**"
+            elif isinstance(value, BaseModel) or value in (None, (), {}, ""):
+                shown = ""
+            else:
+                shown = f"`{str(value).lower() if isinstance(value, bool) else value}`"
+            yield f"`{name}`", shown, field.description or ""
+
+    def about(model: type[BaseModel]) -> str:
+        text = (model.__doc__ or "").strip()
+        return "\n".join(line.strip() for line in text.splitlines()).replace("``", "`")
+
+    head = ("key", "default", "what")
+    parts = [
+        MADE,
+        "# Mandates\n",
+        "A mandate is a YAML file in `data/inputs/mandates/`, found at the next run. `wealthos portfolio "
+        "mandates` lists them; every fault of every file is told at once.\n",
+        about(m.Mandate),
+        "",
+        _table(head, rows(m.Mandate)),
+        "\n## Objectives\n",
+        _table(("objective", "what is made large, or small"), iter(OBJECTIVES.items())),
+        "\n`soften` takes: " + ", ".join(f"`{kind}`" for kind in m.SOFTENABLE) + ".",
+    ]
+    for title, model in (
+        ("costs", m.Costs), ("groups", m.GroupBound), ("exposures", m.ExposureBound),
+        ("overrides", m.Override), ("tax", m.Tax), ("views", m.View),
+    ):  # fmt: skip
+        parts += [f"\n## {title}\n", about(model), "", _table(head, rows(model))]
+    return "\n".join(parts) + "\n"
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -413,6 +476,7 @@ def pages() -> dict[Path, str]:
     """Path → text of every generated page."""
     own = {"tables.md": tables_page(), "cli.md": cli_page(), "rules.md": rules_page()}
     own["factors/language.md"] = language_page()
+    own["portfolio/mandates.md"] = mandates_page()
     return {DOCS / name: text for name, text in own.items()} | factor_pages()
 
 

@@ -50,10 +50,10 @@ class Costs(_Part):
     others at its own σ. ``borrow_bp`` is a year's fee on the value of shorts.
     """
 
-    commission_bp: float = Field(1.0, ge=0)
-    half_spread_bp: float = Field(4.0, ge=0)
-    impact: float = Field(0.0, ge=0)
-    impact_exponent: float = Field(0.5, gt=0, le=1)
+    commission_bp: float = Field(1.0, ge=0, description="of the traded value")
+    half_spread_bp: float = Field(4.0, ge=0, description="of the traded value")
+    impact: float = Field(0.0, ge=0, description="coefficient; 0: none is charged")
+    impact_exponent: float = Field(0.5, gt=0, le=1, description="of participation")
     borrow_bp: float = Field(50.0, ge=0, description="a year, on the value of shorts")
 
     @property
@@ -70,14 +70,14 @@ class GroupBound(_Part):
     benchmark's.
     """
 
-    name: str
-    sector: str | None = None
-    label: str | None = None
-    value: str | None = None
-    symbols: tuple[str, ...] = ()
-    active: bool = False
-    min_weight: float | None = None
-    max_weight: float | None = None
+    name: str = Field(description="how people call it")
+    sector: str | None = Field(None, description="its sector")
+    label: str | None = Field(None, description="another label")
+    value: str | None = Field(None, description="and the value that its names have")
+    symbols: tuple[str, ...] = Field((), description="or its names")
+    active: bool = Field(False, description="bounds on the weight less the benchmark's")
+    min_weight: float | None = Field(None, description="of the sum")
+    max_weight: float | None = Field(None, description="of the sum")
 
 
 class ExposureBound(_Part):
@@ -87,10 +87,10 @@ class ExposureBound(_Part):
     the benchmark's.
     """
 
-    factor: str
-    active: bool = True
-    min_exposure: float | None = None
-    max_exposure: float | None = None
+    factor: str = Field(description="factor of the score tables or of the risk model")
+    active: bool = Field(True, description="of the weights less the benchmark's")
+    min_exposure: float | None = Field(None, description="in standard deviations")
+    max_exposure: float | None = Field(None, description="in standard deviations")
 
 
 class Override(_Part):
@@ -100,12 +100,12 @@ class Override(_Part):
     ``force`` sets the weight.
     """
 
-    symbol: str
-    action: Literal["do_not_trade", "freeze", "force"]
-    weight: float | None = None
-    owner: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
-    expires: date
+    symbol: str = Field(description="the name")
+    action: Literal["do_not_trade", "freeze", "force"] = Field(description="what is decided")
+    weight: float | None = Field(None, description="of force")
+    owner: str = Field(min_length=1, description="who decided it")
+    reason: str = Field(min_length=1, description="why")
+    expires: date = Field(description="last day on which it counts")
 
     @model_validator(mode="after")
     def _forced(self) -> Override:
@@ -122,91 +122,114 @@ class Tax(_Part):
     ``gains_budget``: net realised gain allowed a decision, as a fraction of net asset value.
     """
 
-    method: Literal["fifo", "hifo", "specific"] = "hifo"
-    short_rate: float = Field(0.0, ge=0, lt=1)
-    long_rate: float = Field(0.0, ge=0, lt=1)
+    method: Literal["fifo", "hifo", "specific"] = Field(
+        "hifo", description="order of the lots sold"
+    )
+    short_rate: float = Field(0.0, ge=0, lt=1, description="of gains on lots held no longer")
+    long_rate: float = Field(0.0, ge=0, lt=1, description="of gains on lots held longer")
     long_days: int = Field(
         365, ge=0, description="calendar days held beyond which long_rate counts"
     )
-    gains_budget: float | None = Field(None, ge=0)
+    gains_budget: float | None = Field(
+        None, ge=0, description="net realised gain allowed a decision, of net asset value"
+    )
 
 
 class View(_Part):
     """One Black–Litterman view, in words that skfolio reads: ``AAPL - JNJ == 0.03`` (a year)."""
 
-    view: str
-    confidence: float = Field(0.5, gt=0, le=1)
+    view: str = Field(description="an equation of symbols")
+    confidence: float = Field(0.5, gt=0, le=1, description="1: certain")
 
 
 class Mandate(_Part):
     """What a portfolio may do, as a person writes it in YAML.
 
-    Weights are fractions of net asset value; turnover is one-way per rebalance
-    (half the sum of absolute weight changes); ``holding_period_days`` is H of DESIGN §11, in
-    sessions; ``risk_aversion`` is γ over the horizon; volatilities are annualised (252).
-
-    Weights sum to ``budget − cash_buffer``. ``max_turnover`` does not apply to the first purchase;
-    selling what left the universe and investing the proceeds comes on top of it.
-    ``sector_max_weight`` caps every known sector; names without one are not capped by it.
-    ``live: false`` is backtested only: no trades are proposed for it. ``equal_weight`` is 1/N, the
-    benchmark's own rule.
-
-    ``benchmark`` is ``equal_weight`` (1/N of the universe) or weights by symbol, the same at every
-    decision. ``max_gross`` bounds ``Σ|w|``, ``max_short`` ``Σ max(−w, 0)``. ``max_turnover_name`` bounds one name's
-    ``|Δw|``; ``max_participation`` its traded value as a share of average daily dollar volume.
-    ``min_holding`` and ``min_trade``: a weight, or a trade, is zero or at least this. ``lots``: orders are whole
-    multiples of ``lot_size`` shares. ``soften``: kinds of limits that may give way where they contradict
-    each other, the first of them first; empty: nothing is traded then. ``risk_budget``: shares of risk
-    by sector, equal among its names; empty: equal for all names. ``fill_participation``: share of the
-    day's dollar volume that a backtest may fill; what is left over is dropped.
+    Weights are fractions of net asset value; turnover is one-way (half the sum of absolute weight
+    changes); volatilities are annualised by √252; rates and fees are a year's. Weights sum to
+    ``budget − cash_buffer``. Selling what left the universe and investing the proceeds comes on top of
+    ``max_turnover``. ``equal_weight`` is 1/N, the benchmark's own rule.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    title: str
-    objective: Objective = "mean_variance"
-    universe: str = "default"
-    model: str = "ridge"
-    base_currency: str = "USD"
-    initial_nav: float = Field(10_000_000.0, gt=0)
-    rebalance: Literal["week", "month", "quarter"] = "month"
-    risk_aversion: float = Field(5.0, gt=0)
-    holding_period_days: float = Field(60.0, gt=0)
-    horizon_days: int = Field(20, gt=0)
-    benchmark: Literal["equal_weight"] | dict[str, float] = "equal_weight"
-    long_only: bool = True
-    min_weight: float | None = None
-    max_weight: float = Field(0.15, gt=0)
-    budget: float = Field(1.0, ge=0)
-    cash_buffer: float = Field(0.0, ge=0, lt=1)
-    max_gross: float | None = Field(None, gt=0)
-    max_short: float | None = Field(None, ge=0)
-    max_turnover: float | None = Field(None, gt=0)
-    max_turnover_name: float | None = Field(None, gt=0)
-    max_participation: float | None = Field(None, gt=0)
-    max_volatility: float | None = Field(None, gt=0)
-    max_tracking_error: float | None = Field(None, gt=0)
-    min_beta: float | None = None
-    max_beta: float | None = None
-    groups: tuple[GroupBound, ...] = ()
-    sector_max_weight: float | None = Field(None, gt=0)
-    exposures: tuple[ExposureBound, ...] = ()
-    min_holding: float | None = Field(None, gt=0, lt=1)
-    min_trade: float | None = Field(None, gt=0, lt=1)
-    max_names: int | None = Field(None, ge=1)
-    min_names: int | None = Field(None, ge=1)
-    lots: bool = False
-    lot_size: int = Field(1, ge=1)
-    overrides: tuple[Override, ...] = ()
-    tax: Tax | None = None
-    soften: tuple[str, ...] = ()
-    risk_budget: dict[str, float] = Field(default_factory=dict)
-    cvar_level: float = Field(0.95, gt=0.5, lt=1)
-    views: tuple[View, ...] = ()
-    fill: Literal["close", "open"] = "close"
-    fill_participation: float | None = Field(None, gt=0, le=1)
-    costs: Costs = Costs()
-    live: bool = True
-    note: str = ""
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="small letters, digits, _")
+    title: str = Field(description="one line for people")
+    objective: Objective = Field("mean_variance", description="what is optimised, see below")
+    universe: str = Field("default", description="universe of clean.membership")
+    model: str = Field("ridge", description="model whose predictions give expected returns")
+    base_currency: str = Field("USD", description="currency of all its money")
+    initial_nav: float = Field(10_000_000.0, gt=0, description="money that a backtest begins with")
+    rebalance: Literal["week", "month", "quarter"] = Field(
+        "month", description="decisions are at the last session of each"
+    )
+    risk_aversion: float = Field(5.0, gt=0, description="γ over the horizon")
+    holding_period_days: float = Field(
+        60.0, gt=0, description="H: sessions that a trade is expected to last; costs count h/H"
+    )
+    horizon_days: int = Field(20, gt=0, description="h: sessions that the objective looks ahead")
+    benchmark: Literal["equal_weight"] | dict[str, float] = Field(
+        "equal_weight", description="1/N of the universe, or weights by symbol"
+    )
+    long_only: bool = Field(True, description="no weight below 0")
+    min_weight: float | None = Field(
+        None, description="of every name; none: 0, or −max_weight where shorts are allowed"
+    )
+    max_weight: float = Field(0.15, gt=0, description="of every name")
+    budget: float = Field(1.0, ge=0, description="sum of the weights, cash buffer included")
+    cash_buffer: float = Field(0.0, ge=0, lt=1, description="share of the budget kept as cash")
+    max_gross: float | None = Field(None, gt=0, description="of Σ|w|")
+    max_short: float | None = Field(None, ge=0, description="of Σ max(−w, 0)")
+    max_turnover: float | None = Field(
+        None, gt=0, description="one-way a decision; not of the first purchase"
+    )
+    max_turnover_name: float | None = Field(
+        None, gt=0, description="largest change of one name's weight a decision"
+    )
+    max_participation: float | None = Field(
+        None, gt=0, description="a trade's value as a share of average daily dollar volume"
+    )
+    max_volatility: float | None = Field(None, gt=0, description="forecast, a year")
+    max_tracking_error: float | None = Field(
+        None, gt=0, description="forecast against the benchmark, a year"
+    )
+    min_beta: float | None = Field(None, description="against the benchmark, by the risk model")
+    max_beta: float | None = Field(None, description="against the benchmark, by the risk model")
+    groups: tuple[GroupBound, ...] = Field((), description="bounds on groups of names")
+    sector_max_weight: float | None = Field(
+        None, gt=0, description="of every known sector; names without one are not capped by it"
+    )
+    exposures: tuple[ExposureBound, ...] = Field((), description="bounds on factor exposures")
+    min_holding: float | None = Field(
+        None, gt=0, lt=1, description="a weight is zero or at least this"
+    )
+    min_trade: float | None = Field(
+        None, gt=0, lt=1, description="a change of weight is zero or at least this"
+    )
+    max_names: int | None = Field(None, ge=1, description="names held at most")
+    min_names: int | None = Field(None, ge=1, description="names held at least")
+    lots: bool = Field(False, description="trades are whole multiples of lot_size shares")
+    lot_size: int = Field(1, ge=1, description="shares of one lot")
+    overrides: tuple[Override, ...] = Field(
+        (), description="decisions of people about single names, live only"
+    )
+    tax: Tax | None = Field(None, description="rates and order of lots; needs lots in the holdings")
+    soften: tuple[str, ...] = Field(
+        (), description="kinds of limits that may give way in a contradiction, the first one first"
+    )
+    risk_budget: dict[str, float] = Field(
+        default_factory=dict,
+        description="shares of risk by sector that sum to 1, equal among its names; none: all names equal",
+    )
+    cvar_level: float = Field(0.95, gt=0.5, lt=1, description="of the objective cvar")
+    views: tuple[View, ...] = Field((), description="of the objective black_litterman")
+    fill: Literal["close", "open"] = Field(
+        "close", description="price of the next session at which a backtest fills"
+    )
+    fill_participation: float | None = Field(
+        None, gt=0, le=1, description="share of the day's dollar volume that a backtest may fill"
+    )
+    costs: Costs = Field(Costs(), description="of trading and of borrowing")
+    live: bool = Field(True, description="false: backtested only, no trades are proposed")
+    note: str = Field("", description="for people")
 
     @model_validator(mode="after")
     def _bounds(self) -> Mandate:
