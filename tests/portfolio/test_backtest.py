@@ -12,16 +12,16 @@ from portfolio_market import Market
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.portfolio import Costs, Mandate
-from wealthos_pipeline.portfolio import backtest, conic
+from wealthos_pipeline.portfolio import backtest, conic, fast
 from wealthos_pipeline.portfolio.backtest import Backtest, State
 
-TABLES = ("targets", "solves", "trades", "positions", "nav")
+TABLES = ("targets", "solves", "trades", "positions", "nav", "events")
 
 
 def ledger(market: Market, mandate: Mandate, run: Backtest) -> pl.DataFrame:
-    """An independent account, kept with a plain loop from the positions alone.
+    """An independent account, kept with a plain loop in floats from the positions and prices alone.
 
-    Per session: value of what was held overnight, money paid and received at fills, costs.
+    Per session: splits and dividends of what was held overnight, money paid and received at fills, costs.
     """
     price: dict[str, float] = {}
     bars = {d: part for (d,), part in market.prices.partition_by("date", as_dict=True).items()}
@@ -30,22 +30,25 @@ def ledger(market: Market, mandate: Mandate, run: Backtest) -> pl.DataFrame:
     cash = mandate.initial_nav
     rows = []
     for day in run.nav["date"]:
-        today = bars[day]
-        price.update(zip(today["instrument_id"], today["tr_index"], strict=True))
+        today = {r["instrument_id"]: r for r in bars[day].iter_rows(named=True)}
+        for name in sorted(held):
+            if name in today:
+                held[name] *= today[name]["split_ratio"]
+                cash += held[name] * (today[name]["dividend"] or 0.0)
+        price.update({name: bar["close"] for name, bar in today.items()})
         fees = traded = 0.0
         if day in shots:
             after = dict(shots[day].select("instrument_id", "units").iter_rows())
             told = after.pop("cash")
-            seen = set(today["instrument_id"])
             for name in sorted(held.keys() | after.keys()):
                 value = (after.get(name, 0.0) - held.get(name, 0.0)) * price[name]
                 cash -= value
-                if name in seen:  # without a bar it is a burial, not a trade
+                if name in today:  # without a bar it is a burial, not a trade
                     fees += abs(value) * mandate.costs.one_way
                     traded += abs(value)
             cash -= fees
             held = after
-            assert cash == pytest.approx(told, abs=1e-3)
+            assert cash == pytest.approx(told, abs=1e-1)
         value = sum(units * price[name] for name, units in sorted(held.items()))
         rows.append((day, cash + value, fees, traded, cash, len(held)))
     columns = ["date", "nav", "cost", "traded", "cash", "names"]
@@ -61,9 +64,10 @@ def test_every_unit_of_money_is_accounted_for(
         "equal_weight": (backtest.EQUAL_WEIGHT, benchmark_run),
     }[which]
     want = ledger(market, mandate, run)
-    np.testing.assert_allclose(run.nav["nav"], want["nav"], rtol=1e-9)
-    np.testing.assert_allclose(run.nav["cost"], want["cost"], rtol=1e-9, atol=1e-6)
-    np.testing.assert_allclose(run.nav["cash"], want["cash"], atol=1e-3)
+    np.testing.assert_allclose(run.nav["nav"], want["nav"], atol=1e-2)
+    # every amount is rounded to 1/10,000: some 30 names × 4 amounts × 30 fills
+    np.testing.assert_allclose(run.nav["cost"], want["cost"], rtol=1e-9, atol=1e-2)
+    np.testing.assert_allclose(run.nav["cash"], want["cash"], atol=1e-1)
     assert run.nav["names"].to_list() == want["names"].to_list()
     assert run.nav["cost"].sum() > 0
     growth = (1 + run.nav["return_net"].drop_nulls()).product()
@@ -97,7 +101,7 @@ def test_decisions_are_on_month_ends_and_fill_the_session_after(
     days = core_run.nav["date"]
     ends = market.calendar.lasts(days[0], days[-1], "month")
     assert core_run.solves["date"].to_list() == ends
-    fills = set(core_run.nav.filter(pl.col("cost") > 0)["date"])
+    fills = set(core_run.nav.filter(pl.col("turnover") > 0)["date"])
     assert fills <= {market.calendar.offset(d, 1) for d in ends}
     assert len(fills) > 20
 
@@ -200,7 +204,7 @@ def test_the_limits_hold_on_every_target(market: Market, core: Mandate, core_run
 
 
 def test_cash_is_never_borrowed_without_the_mandate_saying_so(core_run: Backtest) -> None:
-    assert core_run.nav["cash"].min() >= -1e-6  # type: ignore[operator]
+    assert core_run.nav["cash"].min() >= 0.0  # type: ignore[operator]
 
 
 def test_trades_carry_their_arithmetic_and_a_reason(
@@ -219,7 +223,7 @@ def test_trades_carry_their_arithmetic_and_a_reason(
     words = " ".join(trades["reason"])
     for part in (
         "buy 0 % →", "lowers risk", "adds risk", "over 20 sessions", "capped at 10 %",
-        "at its cap", "limited by the turnover cap of 20 %",
+        "at its cap", "limited by the turnover cap of 20",
     ):  # fmt: skip
         assert part in words
     total = sum(trades[f"{p}_part"] for p in ("alpha", "risk", "cost", "constraint"))
@@ -238,17 +242,15 @@ def test_delisted_names_become_cash_after_ten_sessions_without_a_bar(
     day = shots.filter(pl.col("date") == burial)
     before = shots.filter(pl.col("date") == shots.filter(pl.col("date") < burial)["date"].max())
     assert "SYN13" in before["instrument_id"] and "SYN13" not in day["instrument_id"]  # noqa: PT018
-    money = {
-        k: float(f.filter(pl.col("instrument_id") == "cash")["units"][0])
-        for k, f in (("a", before), ("b", day))
-    }
     units = float(before.filter(pl.col("instrument_id") == "SYN13")["units"][0])
     price = float(
         market.prices.filter((pl.col("instrument_id") == "SYN13") & (pl.col("date") == last_bar))[
-            "tr_index"
+            "close"
         ][0]
     )
-    assert money["b"] == pytest.approx(money["a"] + units * price, rel=1e-12)
+    told = benchmark_run.events.filter(pl.col("kind") == "delisting", pl.col("date") == burial)
+    assert told.select("instrument_id", "units", "price").rows() == [("SYN13", -units, price)]
+    assert told["amount"][0] == round(units * price * 10_000)
     flat = benchmark_run.nav.filter(pl.col("date") == burial)
     assert flat["cost"][0] == 0.0
 
@@ -294,6 +296,7 @@ def test_an_impossible_mandate_holds_its_cash(market: Market, core: Mandate) -> 
 def test_only_a_mandate_without_a_live_decision_is_diagnosed_in_its_backtest(
     market: Market, core: Mandate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fast, "takes", lambda *_: False)
     solve, calls = conic.run_clarabel, []
 
     def counted(*args: Any) -> Any:
@@ -308,12 +311,13 @@ def test_only_a_mandate_without_a_live_decision_is_diagnosed_in_its_backtest(
     assert "Volatility of at most 1 % a year; least change" in run.solves["message"][-1]
     plain = mandate.model_copy(update={"max_volatility": None, "max_weight": 0.02})
     run = market.run(plain, end=date(2017, 6, 30))
-    assert "At most 2 % a name; least change" in run.solves["message"][-1]
+    assert "it takes 3.71 % or more" in run.solves["message"][-1]
 
 
 def test_a_solver_that_crashes_holds_positions_and_the_run_goes_on(
     market: Market, core: Mandate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fast, "takes", lambda *_: False)
     solve, calls = conic.run_clarabel, []
 
     def fails_once(*args: Any) -> Any:
@@ -353,11 +357,14 @@ def test_higher_costs_cost_more_and_full_costs_are_charged(market: Market, core:
         end=end,
     )
     assert dear.nav["nav"][-1] < cheap.nav["nav"][-1]
-    rate = (
-        dear.nav["cost"].sum()
-        / (2 * dear.nav["turnover"] * (dear.nav["nav"] + dear.nav["cost"])).sum()
+    kind = dear.events.group_by("kind").agg(pl.col("amount").sum())
+    paid = dict(kind.iter_rows())
+    traded = dear.events.filter(pl.col("kind").is_in(["buy", "sell"]))["amount"].abs().sum()
+    assert -paid["commission"] / traded == pytest.approx(20e-4, rel=1e-6)
+    assert -paid["spread"] / traded == pytest.approx(30e-4, rel=1e-6)
+    assert dear.nav["cost"].sum() == pytest.approx(
+        -(paid["commission"] + paid["spread"]) / 1e4, rel=1e-9
     )
-    assert rate == pytest.approx(50e-4, rel=1e-9)
 
 
 def test_one_over_n_is_one_over_n(benchmark_run: Backtest) -> None:
@@ -374,10 +381,13 @@ def test_an_open_fill_uses_the_open(market: Market) -> None:
     day = at_open.nav["date"][1]
     bars = market.prices.filter(pl.col("date") == day)
     held = at_open.positions.filter(pl.col("date") == day).join(bars, on="instrument_id")
-    ratio = pl.when(pl.col("open") > 0).then(pl.col("open") / pl.col("close")).otherwise(1.0)
-    paid = held.select((pl.col("units") * pl.col("tr_index") * ratio).sum()).item()
+    price = pl.when(pl.col("open") > 0).then("open").otherwise("close")
+    paid = held.select((pl.col("units") * price).sum()).item()
     cash = at_open.nav["cash"][1]
-    assert paid + cash == pytest.approx(mandate.initial_nav, rel=1e-12)
+    assert paid + cash == pytest.approx(mandate.initial_nav, rel=1e-9)
+    told = at_open.events.filter(pl.col("kind") == "buy", pl.col("date") == day).join(bars, on="instrument_id")
+    assert told.height == held.height
+    assert (told["price"] == told.select(price.alias("x"))["x"]).all()
     assert at_open.nav["return_net"][1] != 0.0
 
 

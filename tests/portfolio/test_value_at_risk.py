@@ -38,7 +38,9 @@ def test_forecast_and_outcome_match_a_plain_loop(
     shots = core_run.positions.filter(pl.col("date") <= day)
     shot = shots.filter(pl.col("date") == shots["date"].max())
     units = dict(shot.select("instrument_id", "units").iter_rows())
-    cash = units.pop("cash")
+    units.pop("cash")
+    bars = market.prices.filter(pl.col("date") <= day).sort("date")
+    now = dict(bars.group_by("instrument_id").agg(pl.col("close").last()).iter_rows())
     wide = (
         market.prices.filter(pl.col("instrument_id").is_in(list(units)))
         .sort("date")
@@ -48,9 +50,8 @@ def test_forecast_and_outcome_match_a_plain_loop(
     names = sorted(units)
     held = wide.select("date", *names)
     marks = held.select(pl.all().forward_fill())
-    now = marks.filter(pl.col("date") == day).row(0, named=True)
     value = {n: units[n] * now[n] for n in names}
-    nav = sum(value.values()) + cash
+    nav = core_run.nav.filter(pl.col("date") == day)["nav"][0]
     days = calendar.sessions(calendar.offset(day, -SETTINGS.var_sessions), day)
     scenario = []
     for before, after in itertools.pairwise(days):
@@ -93,7 +94,8 @@ def test_forecast_and_outcome_match_a_plain_loop(
         assert out.height == 0
         return
     then = marks.filter(pl.col("date") == after).row(0, named=True)
-    pnl = sum(value[n] * (then[n] / now[n] - 1) for n in names) / nav
+    before = marks.filter(pl.col("date") == day).row(0, named=True)
+    pnl = sum(value[n] * (then[n] / before[n] - 1) for n in names) / nav
     assert out["pnl_next"][0] == pytest.approx(pnl, abs=1e-14)
     assert out["exception_95"][0] == (-pnl > got["var_95"])
     assert out["known_at"][0] == calendar.known_at(after)

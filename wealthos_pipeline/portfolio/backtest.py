@@ -1,10 +1,14 @@
 """Backtest of a mandate: decisions at the close of t, fills at t + 1, full costs, drift between.
 
 Decision dates are the last sessions of the mandate's periods by the exchange's calendar. What is decided
-at the close of t is a number of units, from the weights and the net asset value of t; it is filled
+at the close of t is a number of shares, from the weights and the net asset value of t; it is filled
 at the close of t + 1 (or the open, where the mandate says so and an open is known), whatever the price has
-become. Full one-way costs are charged at the fill. What cannot be filled (no bar that session) is
-not. A decision that has no answer holds what is held, and the run goes on; which limits contradict
+become; a split at t + 1 changes the number. Sales come first, purchases are scaled by one factor to the cash
+that there is. Commission, half the spread and impact are charged at the fill, the latter with the
+volatility and the average volume known at the decision; a name without a known volume has the smallest of the
+others. What cannot be filled (no bar that session, more than ``fill_participation`` of its volume) is
+dropped, and an event says so. Where the mandate asks for lots, trades are whole lots, towards 0; a position that
+is sold out is sold whole. The accounting is that of ``accounts``. A decision that has no answer holds what is held, and the run goes on; which limits contradict
 each other is worked out for the live decision, or here for a mandate that has none (``live: false``).
 
 The run is a function of what was known: the risk model is that of the last month-end at or before t,
@@ -15,24 +19,38 @@ the last net asset value, with the same bits.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.core.mandate import Mandate
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.portfolio import accounts, decision
 from wealthos_pipeline.portfolio import alpha as alphas
-from wealthos_pipeline.portfolio import decision
-from wealthos_pipeline.portfolio.accounts import DEAD_AFTER, Account, Marks
-from wealthos_pipeline.portfolio.panel import Panel, build
+from wealthos_pipeline.portfolio.accounts import CASH, DEAD_AFTER, Account, Feed, Order
+from wealthos_pipeline.portfolio.panel import (
+    VOLUME_SESSIONS,
+    Panel,
+    average_volume,
+    build,
+    returns_before,
+    volume_on,
+)
 from wealthos_pipeline.portfolio.problem import Floats
 from wealthos_pipeline.portfolio.risk import RiskModel
+from wealthos_pipeline.portfolio.simulation import Simulation, simulate
 from wealthos_pipeline.utils.config import PortfolioSettings
+
+__all__ = [
+    "CASH", "EQUAL_WEIGHT", "LOOKBACK", "RUN_KIND", "Backtest", "Simulation", "State", "lookback", "run",
+    "simulate", "views",
+]  # fmt: skip
 
 EQUAL_WEIGHT = Mandate(
     name="equal_weight",
@@ -44,11 +62,20 @@ EQUAL_WEIGHT = Mandate(
 )
 """1/N of the universe, rebalanced monthly with costs: run it through ``run`` like any mandate."""
 
-LOOKBACK = DEAD_AFTER + 5
-"""Sessions of prices that a run resumed at ``start`` needs before it."""
+LOOKBACK = DEAD_AFTER + VOLUME_SESSIONS + 5
+"""Sessions of prices that a run resumed at ``start`` needs before it; see ``lookback`` for some mandates."""
 
 RUN_KIND = "backtest"
-CASH = "cash"
+USES_RETURNS = ("cvar", "hrp", "herc", "nco")
+"""Objectives that read the returns of past sessions."""
+Scores = Callable[[date], Mapping[str, Mapping[str, float]]]
+"""Decision date → standardised score by factor, then name."""
+
+
+def lookback(mandate: Mandate, settings: PortfolioSettings) -> int:
+    """Sessions of prices that a resumed run of ``mandate`` needs before ``start``."""
+    past = settings.risk_sessions + 2 if mandate.objective in USES_RETURNS else 0
+    return max(LOOKBACK, past)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,21 +92,14 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Rows of the five tables ``portfolio.targets, solves, trades, positions, nav``."""
+    """Rows of the six tables ``portfolio.targets, solves, trades, positions, nav, events``."""
 
     targets: pl.DataFrame
     solves: pl.DataFrame
     trades: pl.DataFrame
     positions: pl.DataFrame
     nav: pl.DataFrame
-
-
-@dataclass(frozen=True, eq=False)
-class _Order:
-    """Signed units to trade in the next session, and the cash that may be owed after it."""
-
-    units: Floats
-    floor: float
+    events: pl.DataFrame
 
 
 def run(
@@ -96,21 +116,29 @@ def run(
     state: State | None = None,
     start: date | None = None,
     end: date | None = None,
+    scores: Scores | None = None,
+    others: Mapping[str, Mapping[str, str]] | None = None,
+    rates: pl.DataFrame | None = None,
+    run_kind: str = RUN_KIND,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Backtest:
     """Rows of dates in [start, end]; None: everything.
 
-    prices: ``clean.prices`` rows reaching at least ``LOOKBACK`` sessions before ``start``.
+    prices: ``clean.prices`` rows reaching at least ``lookback`` sessions before ``start``.
     universe: ``date, instrument_id``; only decision dates are read (with ``state``: the one before
     ``start`` too). predictions: ``models.predictions``, of which kind ``walk_forward`` is used.
     risk_models: at month-ends at least (others are ignored: they would not be there tomorrow).
     state: None, or a state without rows, starts with cash at the first decision date that has a
     risk model. Raises PortfolioError if the state does not end with the session before ``start``.
+    scores: for bounds on exposures; others: labels beside the sector, by name. rates: ``date, rate``, interest on
+    cash a year, decimal, known before its date's open; the last one counts until the next; None: 0. progress: called
+    with the number of decisions made and of those to make.
     """
-    others = [] if state is None else state.positions["instrument_id"].unique().to_list()
-    names = set(universe["instrument_id"].unique().to_list()) | set(others) - {CASH}
+    kept = [] if state is None else state.positions["instrument_id"].unique().to_list()
+    names = set(universe["instrument_id"].unique().to_list()) | set(kept) - {CASH}
     panel = build(prices, calendar, ids=names)
     if not panel.dates:
-        return _frames(mandate, panel, None, None, 0, [])
+        return _frames(mandate, None, None, [], run_kind)
     last_row = len(panel.dates) - 1
     if end is not None:
         last_row = min(last_row, panel.row(calendar.slot(end)))
@@ -119,54 +147,54 @@ def run(
     if start is not None and not calendar.is_session(start):
         first_row += 1 if panel.row(calendar.slot(start)) >= 0 else 0
     if first_row > last_row:
-        return _frames(mandate, panel, None, None, 0, [])
+        return _frames(mandate, None, None, [], run_kind)
 
     ends = set(calendar.lasts(panel.dates[0], panel.dates[last_row], mandate.rebalance))
     rows = [r for r in range(last_row + 1) if panel.dates[r] in ends]
     models = _month_ends(risk_models, calendar)
-    market = _Market(
-        mandate, panel, universe, predictions, evaluation, instruments, models, calendar, settings
+    feed = Feed.of(
+        panel,
+        fill=mandate.fill,
+        limited=mandate.fill_participation is not None,
+        rates=None if rates is None else _by_session(rates, panel),
     )
-
-    account: Account
+    market = _Market(
+        mandate, feed, universe, predictions, evaluation, instruments, models, calendar, settings
+    )
+    market.scores, market.others, market.run_kind = scores, others, run_kind
+    scalars = accounts.rules(
+        mandate.costs,
+        participation=mandate.fill_participation,
+        lot=float(mandate.lot_size) if mandate.lots else None,
+    )
+    before: float | None = None
     if resumed and state is not None:
-        account = _resume(mandate, panel, state, first_row)
+        account = _resume(mandate, feed, scalars, state, first_row)
+        before = account.nav
     else:
         begin = next(
             (r for r in rows if r >= first_row and market.risk(panel.dates[r]) is not None), None
         )
         if begin is None:
-            return _frames(mandate, panel, None, None, 0, [])
-        account = Account(
-            panel, Marks.of(panel), np.zeros(len(panel.ids)), float(mandate.initial_nav)
-        )
-        account.snapshot(begin)
+            return _frames(mandate, None, None, [], run_kind)
+        account = Account.open(feed, scalars, float(mandate.initial_nav), begin)
         first_row = begin
 
     decided: list[decision.Decision] = []
-    order: _Order | None = None
+    order: Order | None = None
     if resumed and first_row - 1 in rows:
         _, order = market.decide(account, first_row - 1)
-    decision_rows = {r for r in rows if r >= first_row}
+    due = [r for r in rows if r >= first_row]
     at = first_row
-    for row in sorted({first_row} | decision_rows | {r + 1 for r in decision_rows}):
-        if row > last_row:
-            break
-        account.quiet(at, row)
-        if order is not None:
-            account.fill(row, order.units, market.fill_prices(row), market.cost, order.floor)
-            order = None
-        else:
-            account.quiet(row, row + 1)
-        if row in decision_rows:
-            made, order = market.decide(account, row)
-            decided.append(made)
+    for done, row in enumerate(due):
+        account.advance(at, row + 1, order)
+        made, order = market.decide(account, row)
+        decided.append(made)
         at = row + 1
-    account.quiet(at, last_row + 1)
-    before = None
-    if resumed:
-        before = _previous_nav(state, panel, first_row)
-    return _frames(mandate, panel, account, before, first_row, decided)
+        if progress is not None:
+            progress(done + 1, len(due))
+    account.advance(at, last_row + 1, order)
+    return _frames(mandate, account, before, decided, run_kind)
 
 
 class _Market:
@@ -175,7 +203,7 @@ class _Market:
     def __init__(
         self,
         mandate: Mandate,
-        panel: Panel,
+        feed: Feed,
         universe: pl.DataFrame,
         predictions: pl.DataFrame,
         evaluation: pl.DataFrame,
@@ -184,10 +212,13 @@ class _Market:
         calendar: TradingCalendar,
         settings: PortfolioSettings,
     ) -> None:
-        self.mandate, self.panel, self.calendar, self.settings = mandate, panel, calendar, settings
+        self.mandate, self.feed, self.calendar, self.settings = mandate, feed, calendar, settings
+        self.panel = feed.panel
+        self.scores: Scores | None = None
+        self.others: Mapping[str, Mapping[str, str]] | None = None
+        self.run_kind = RUN_KIND
         self.universe, self.instruments = universe, instruments
         self.models, self.model_dates = models, sorted(models)
-        self.cost = np.full(len(panel.ids), mandate.costs.one_way)
         self.evaluation = evaluation.filter(pl.col("model") == mandate.model)
         self.predictions = predictions.filter(
             (pl.col("model") == mandate.model) & (pl.col("kind") == "walk_forward")
@@ -198,25 +229,49 @@ class _Market:
         i = bisect_right(self.model_dates, day)
         return self.models[self.model_dates[i - 1]] if i else None
 
-    def decide(self, account: Account, row: int) -> tuple[decision.Decision, _Order | None]:
-        day, nav = self.panel.dates[row], account.nav(row)
-        values = account.values(row)
-        situation = self.situation(day, row, nav, values)
+    def decide(self, account: Account, row: int) -> tuple[decision.Decision, Order | None]:
+        """The decision at the close of ``row``, which the account has reached, and its order."""
+        day, nav = self.panel.dates[row], account.nav
+        situation = self.situation(day, row, nav, account.values)
         made = decision.decide(
-            self.mandate, situation, run_kind=RUN_KIND, explain=not self.mandate.live
+            self.mandate, situation, run_kind=self.run_kind, explain=not self.mandate.live
         )
         if not made.acts:
             return made, None
         code = {name: i for i, name in enumerate(self.panel.ids)}
         where = np.array([code[i] for i in made.ids], dtype=np.int64)
         units = np.zeros(len(self.panel.ids))
-        tr = account.marks.tr[row, where]
         change = made.weights - made.w0
-        goal = np.where(made.weights == 0.0, 0.0, made.weights * nav / tr)
+        goal = np.zeros(len(where))
+        wanted = made.weights != 0.0
+        price = self.feed.marks.close[row, where]
+        goal[wanted] = made.weights[wanted] * nav / price[wanted]
         trades = np.abs(change) > decision.TRADE_FLOOR
-        units[where] = np.where(trades, goal - account.units[where], 0.0)
+        units[where] = np.where(trades, goal - account.shares[where], 0.0)
         floor = min(0.0, 1.0 - float(made.weights.sum())) * nav
-        return made, _Order(units, floor if abs(floor) > 1e-6 * nav else 0.0)
+        sigma, volume = self.liquidity(made.ids, where, row)
+        return made, Order(units, floor if abs(floor) > 1e-6 * nav else 0.0, sigma, volume)
+
+    def liquidity(
+        self, ids: Sequence[str], where: NDArray[np.int64], row: int
+    ) -> tuple[Floats, Floats]:
+        """Daily volatility by the risk model and average daily dollar volume, one a panel name.
+
+        NaN where they are not needed. For impact a name without a known volume has the smallest of ``ids``.
+        """
+        sigma, volume = np.full((2, len(self.panel.ids)), np.nan)
+        costs, risk = self.mandate.costs, self.risk(self.panel.dates[row])
+        if self.panel.volume is None or risk is None:
+            return sigma, volume
+        if not costs.impact and self.mandate.fill_participation is None:
+            return sigma, volume
+        known = average_volume(self.panel.volume, row)[where]
+        if costs.impact and np.isfinite(known).any():
+            B, d, _ = risk.align(tuple(ids))
+            sigma[where] = np.sqrt(((B @ risk.F) * B).sum(axis=1) + d**2)
+            known = np.where(np.isfinite(known), known, np.nanmin(known))
+        volume[where] = known
+        return sigma, volume
 
     def situation(self, day: date, row: int, nav: float, values: Floats) -> decision.Situation:
         panel, mandate = self.panel, self.mandate
@@ -231,6 +286,7 @@ class _Market:
             self.settings,
             day,
         )
+        described = decision.labels(self.instruments, day)
         return decision.Situation(
             date=day,
             nav=nav,
@@ -241,21 +297,12 @@ class _Market:
             risk=self.risk(day),
             z=z,
             ic=ic,
-            labels=decision.labels(self.instruments, day),
+            labels=described if self.others is None else replace(described, others=self.others),
             note=note,
+            volume=volume_on(panel, row),
+            scores={} if self.scores is None else self.scores(day),
+            returns=lambda names: returns_before(panel, row, self.settings.risk_sessions, names),
         )
-
-    def fill_prices(self, row: int) -> Floats:
-        """Price of a unit at the fill; NaN where the session has no price to trade at.
-
-        At the open: the total-return index times open over close of the session (an ex-date's
-        dividend is thus reinvested at the close); the close where no open is known.
-        """
-        tr = np.where(self.panel.tradable(row), self.panel.tr[row], np.nan)
-        if self.mandate.fill == "close":
-            return tr
-        ratio = self.panel.open[row] / self.panel.close[row]
-        return np.where(np.isfinite(ratio) & (ratio > 0), tr * ratio, tr)
 
 
 def views(
@@ -313,87 +360,57 @@ def _month_ends(
     return {day: model for day, model in models.items() if day in ends}
 
 
-def _resume(mandate: Mandate, panel: Panel, state: State, first_row: int) -> Account:
+def _by_session(rates: pl.DataFrame, panel: Panel) -> Floats:
+    """The last rate at or before each session; 0 before the first."""
+    days = pl.DataFrame({"date": panel.dates}, schema={"date": pl.Date})
+    told = rates.select("date", pl.col("rate").cast(pl.Float64)).drop_nulls().sort("date")
+    joined = days.join_asof(told, on="date", strategy="backward")
+    out: Floats = joined["rate"].fill_null(0.0).to_numpy()
+    return out
+
+
+def _resume(mandate: Mandate, feed: Feed, scalars: Floats, state: State, first_row: int) -> Account:
     """The account as it was at the close of the session before ``first_row``."""
+    panel = feed.panel
     before = panel.dates[first_row - 1] if first_row else None
-    last = state.nav.filter(pl.col("date") < panel.dates[first_row])["date"].max()
+    past = state.nav.filter(pl.col("date") < panel.dates[first_row])
+    last = past["date"].max()
     if before is None or last != before:
         raise PortfolioError(
             f"the backtest of {mandate.name!r} cannot resume at {panel.dates[first_row]}: its last "
             f"net asset value is of {last!s}, expected {before!s}; run it from the beginning"
         )
-    past = state.positions.filter(pl.col("date") <= before)
-    rows = past.filter(pl.col("date") == past["date"].max())
+    told = past.filter(pl.col("date") == before).row(0, named=True)
+    shots = state.positions.filter(pl.col("date") <= before)
+    rows = shots.filter(pl.col("date") == shots["date"].max())
     code = {name: i for i, name in enumerate(panel.ids)}
-    units, cash = np.zeros(len(panel.ids)), 0.0
+    shares = np.zeros(len(panel.ids))
     for name, amount in rows.select("instrument_id", "units").iter_rows():
-        if name == CASH:
-            cash = float(amount)
-        elif name in code:
-            units[code[name]] = amount
-        else:
+        if name in code:
+            shares[code[name]] = amount
+        elif name != CASH:
             raise PortfolioError(
                 f"the backtest of {mandate.name!r} holds {name}, which has no price among those "
                 f"given; hand in prices from {LOOKBACK} sessions before {panel.dates[first_row]}"
             )
-    return Account(panel, Marks.of(panel), units, cash)
-
-
-def _previous_nav(state: State | None, panel: Panel, first_row: int) -> float | None:
-    if state is None:
-        return None
-    rows = state.nav.filter(pl.col("date") == panel.dates[first_row - 1])
-    return float(rows["nav"][0])
+    account = Account(feed, scalars, shares, accounts.ticks(told["cash"]))
+    account.mark(first_row - 1)
+    if account.nav != told["nav"]:
+        raise PortfolioError(
+            f"the backtest of {mandate.name!r} cannot resume at {panel.dates[first_row]}: its shares and "
+            f"cash are worth {account.nav!r} on {before}, and its last net asset value is {told['nav']!r}; "
+            "prices or positions before were changed, so run it from the beginning"
+        )
+    return account
 
 
 def _frames(
     mandate: Mandate,
-    panel: Panel,
     account: Account | None,
     before: float | None,
-    first_row: int,
     decided: list[decision.Decision],
+    run_kind: str,
 ) -> Backtest:
-    keys = [pl.lit(mandate.name).alias("mandate"), pl.lit(RUN_KIND).alias("run_kind")]
-    nav_contract, position_contract = contract("portfolio.nav"), contract("portfolio.positions")
-    nav, positions = nav_contract.empty(), position_contract.empty()
-    if account is not None:
-        rows, values, cost, turnover, cash, held = (
-            list(x) for x in zip(*account.rows, strict=True)
-        )
-        value, paid = np.array(values), np.array(cost)
-        previous = np.concatenate([[np.nan if before is None else before], value[:-1]])
-        net, gross = value / previous - 1.0, (value + paid) / previous - 1.0
-        nav = nav_contract.conform(
-            pl.DataFrame(
-                {
-                    "date": [panel.dates[r] for r in rows],
-                    "nav": value,
-                    "return_net": pl.Series(net).fill_nan(None),
-                    "return_gross": pl.Series(gross).fill_nan(None),
-                    "cost": paid,
-                    "turnover": np.array(turnover),
-                    "cash": np.array(cash),
-                    "names": np.array(held, dtype=np.int32),
-                }
-            ).with_columns(keys)
-        )
-        parts = []
-        for row, (units, money) in sorted(account.snapshots.items()):
-            if row < first_row:
-                continue
-            where = np.flatnonzero(units)
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "instrument_id": [*(panel.ids[i] for i in where), CASH],
-                        "units": np.append(units[where], money),
-                    }
-                ).with_columns(pl.lit(panel.dates[row]).alias("date"), *keys)
-            )
-        if parts:
-            positions = position_contract.conform(pl.concat(parts))
-
     def joined(name: str) -> pl.DataFrame:
         table = contract(f"portfolio.{name}")
         frames = [table.empty()]
@@ -402,10 +419,12 @@ def _frames(
             frames.append(part.select(table.column_names))
         return table.conform(pl.concat(frames))
 
+    told = accounts.statement(account, mandate.name, run_kind, before)
     return Backtest(
         targets=joined("targets"),
         solves=joined("solves"),
         trades=joined("trades"),
-        positions=positions,
-        nav=nav,
+        positions=told.positions,
+        nav=told.nav,
+        events=told.events,
     )

@@ -300,10 +300,11 @@ def _paper(
 ) -> _Book:
     """The backtest's portfolio, drifted to ``day``; cash where there is none yet."""
     past = None if paper is None else paper.positions.filter(pl.col("date") <= day)
-    if past is None or not past.height:
+    if paper is None or past is None or not past.height:
         return _Book({}, float(mandate.initial_nav), "From cash: nothing is held yet.")
     rows = past.filter(pl.col("date") == past["date"].max()).sort("instrument_id")
-    cash = float(rows.filter(pl.col("instrument_id") == CASH)["units"].sum())
+    # shares change in positions alone; cash also with dividends and fees, so it is that of the last value
+    cash = float(paper.nav.filter(pl.col("date") <= day).sort("date")["cash"][-1])
     rows = rows.filter(pl.col("instrument_id") != CASH)
     panel = build(prices, calendar, ids=rows["instrument_id"])
     row = min(panel.row(calendar.slot(day)), len(panel.dates) - 1)
@@ -311,7 +312,7 @@ def _paper(
     code = {name: i for i, name in enumerate(panel.ids)}
     values, unpriced = {}, []
     for name, units in rows.select("instrument_id", "units").iter_rows():
-        mark = float(marks.tr[row, code[name]]) if name in code and row >= 0 else float("nan")
+        mark = float(marks.close[row, code[name]]) if name in code and row >= 0 else float("nan")
         if np.isfinite(mark):
             values[name] = float(units) * mark
         else:

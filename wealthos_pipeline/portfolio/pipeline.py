@@ -16,7 +16,7 @@ from wealthos_pipeline.utils.config import PortfolioSettings
 LOOKBACK = 45
 """Sessions before ``start`` that the frames must reach: the last decision, its fill, stale names."""
 
-BACKTESTED = ("targets", "solves", "trades", "positions", "nav")
+BACKTESTED = ("targets", "solves", "trades", "positions", "nav", "events")
 TABLES = (*BACKTESTED, "binding")
 CERTIFICATES = "certificates"
 """Key of the rows of ``meta.certificates``, without the run and its inputs."""

@@ -11,12 +11,13 @@ from polars.testing import assert_frame_equal
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.core.mandate import Costs
 from wealthos_pipeline.data.processors import delistings, membership, prices
 from wealthos_pipeline.data.processors import instruments as identity
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.prices import Flag
 from wealthos_pipeline.factors import forward_returns
-from wealthos_pipeline.portfolio.accounts import DEAD_AFTER, Account, Marks
+from wealthos_pipeline.portfolio.accounts import DEAD_AFTER, Account, Feed, rules, ticks
 from wealthos_pipeline.portfolio.panel import build
 from wealthos_pipeline.utils.config import CleaningSettings
 
@@ -241,12 +242,13 @@ def test_a_holder_ends_with_it_in_cash_and_nobody_trades_at_it(
     assert panel.tradable(row - 1)[dead]
     units = pl.Series([0.0] * len(panel.ids)).to_numpy().copy()
     units[dead] = 100.0
-    account = Account(panel, Marks.of(panel), units, 0.0)
-    account.quiet(row - 1, row + DEAD_AFTER + 2)
-    tr = bars.filter(pl.col("instrument_id") == "XNYS:DEAD")["tr_index"]
-    navs = [r[1] for r in account.rows]
-    assert navs[0] == 100 * tr[-2]
+    account = Account(Feed.of(panel), rules(Costs()), units, 0)
+    account.mark(row - 2)
+    account.advance(row - 1, row + DEAD_AFTER + 2)
+    close = bars.filter(pl.col("instrument_id") == "XNYS:DEAD")["close"]
+    navs = account.results[0][1][:, 0].tolist()
+    assert navs[0] == ticks(100 * close[-2])
     assert navs[1] == pytest.approx(navs[0] * 0.6)
     assert navs[-1] == navs[1]
-    assert account.cash == navs[-1]
-    assert not account.units.any()
+    assert account.nav == account.state[0] / 10_000
+    assert not account.shares.any()

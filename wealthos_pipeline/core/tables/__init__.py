@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.tables.account import ACCOUNT
 from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
@@ -23,6 +24,7 @@ TABLES: tuple[TableContract, ...] = (
     *MODELS,
     *RISK_MODEL,
     *PORTFOLIO,
+    *ACCOUNT,
     *MEASURES,
     *ATTRIBUTION,
     *MONITOR,
