@@ -364,7 +364,8 @@ def _said(
         if limit.unit == "names":
             needed = outward(needed, limit.sign, "names")
         said = number(outward(needed, limit.sign, limit.unit), limit.unit)
-    text = f"{words}; least change that is enough: {said}."
+    least = "least change that is enough" if alone.proven else "enough, perhaps more than that"
+    text = f"{words}; {least}: {said}."
     return Conflicting(limit, limit.value, needed, slack, text)
 
 

@@ -24,16 +24,26 @@ WHOLE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Elastic:
-    """slack: by limit's key. weights: n, that need no more. multipliers: by key, only of convex limits."""
+    """slack: by limit's key. weights: n, that need no more. multipliers: by key, only of convex limits.
+
+    least: no smaller sum of price × slack is possible; below what was found where whole numbers took too
+    long to say.
+    """
 
     slack: dict[str, float]
     weights: Floats
     multipliers: dict[str, float] = field(default_factory=dict)
+    least: float | None = None
 
     @property
     def total(self) -> float:
         """Sum of the slacks."""
         return float(sum(self.slack.values()))
+
+    @property
+    def proven(self) -> bool:
+        """Whether less slack is impossible, for prices of 1."""
+        return self.least is None or self.total <= self.least + WHOLE_TOLERANCE
 
 
 def is_convex(limit: Limit) -> bool:
@@ -41,20 +51,17 @@ def is_convex(limit: Limit) -> bool:
     return isinstance(limit.shape, Linear | Absolute | Norm)
 
 
-def smallest(
-    p: Problem, kept: Sequence[Limit], elastic: Mapping[str, float], *, beyond: float = np.inf
-) -> Elastic | None:
+def smallest(p: Problem, kept: Sequence[Limit], elastic: Mapping[str, float]) -> Elastic | None:
     """Smallest ``Σ price × slack`` of the limits named in ``elastic``, the others of ``kept`` being met.
 
-    elastic: price of a unit of slack by limit's key. None where the others cannot be met. beyond: where
-    it is enough to know that the sum is above this.
+    elastic: price of a unit of slack by limit's key. None where the others cannot be met.
     """
     if all(is_convex(limit) for limit in kept):
         return _convex(p, kept, elastic)
     from wealthos_pipeline.portfolio import whole
 
-    found = whole.smallest(p, kept, elastic, beyond)
-    return None if found is None else Elastic(found[0], found[1])
+    found = whole.smallest(p, kept, elastic)
+    return None if found is None else Elastic(found.slack, found.weights, least=found.least)
 
 
 def _convex(p: Problem, kept: Sequence[Limit], elastic: Mapping[str, float]) -> Elastic | None:
@@ -105,15 +112,17 @@ class Feasibility:
         if any(all(self.met(limit, w) for limit in chosen) for w in reversed(self.points)):
             return False
         convex = [limit for limit in chosen if is_convex(limit)]
-        if self._misses(convex, TOLERANCE):
-            return True
-        return len(convex) < len(chosen) and self._misses(chosen, WHOLE_TOLERANCE)
-
-    def _misses(self, chosen: Sequence[Limit], tolerance: float) -> bool:
         self.solves += 1
-        prices = {limit.key: 1.0 for limit in chosen}
-        found = smallest(self.p, chosen, prices, beyond=tolerance)
-        if found is None:
+        found = smallest(self.p, convex, {limit.key: 1.0 for limit in convex})
+        if found is not None:
+            self.points.append(found.weights)
+            if found.total > TOLERANCE:
+                return True
+        if len(convex) == len(chosen):
             return False
-        self.points.append(found.weights)
-        return found.total > tolerance
+        from wealthos_pipeline.portfolio import whole
+
+        best = whole.smallest(self.p, chosen, {}, WHOLE_TOLERANCE)
+        if best is not None:
+            self.points.append(best.weights)
+        return best is None

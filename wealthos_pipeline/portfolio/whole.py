@@ -10,7 +10,7 @@ quadratic programming", 2017).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -34,8 +34,9 @@ SHARED = 5_000
 """Tangents that one round may add for names to share."""
 FAR = 2.0
 """Weights lie within ±FAR × the largest of budget, box and 1: a wider range is searched for minutes."""
-NODES = 4_000
-"""Branch-and-bound nodes of one solve; with more, an answer could take minutes."""
+NODES = 500
+"""Branch-and-bound nodes of one solve. Where they run out, the best that was found is enough, and is said not
+to be proven the least."""
 
 
 @dataclass(eq=False)
@@ -71,8 +72,11 @@ class _Columns:
         self.at_most(columns, values, right)
         self.at_most(columns, -np.asarray(values, dtype=float), -right)
 
-    def solve(self) -> Floats | None:
-        """The optimum; None where there is none. PortfolioError where it was not found in NODES."""
+    def solve(self) -> tuple[Floats, float] | None:
+        """The best found and a lower bound of the cost; None where nothing meets the rows.
+
+        PortfolioError where nothing was found in NODES.
+        """
         import highspy
 
         start = np.concatenate([[0], np.cumsum([len(c) for c, _, _ in self.rows])])
@@ -103,31 +107,50 @@ class _Columns:
             highspy.HighsModelStatus.kUnboundedOrInfeasible,
         ):
             return None
-        if status != highspy.HighsModelStatus.kOptimal:
+        info = solver.getInfo()
+        optimal = status == highspy.HighsModelStatus.kOptimal
+        if (
+            not optimal
+            and info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible
+        ):
             raise PortfolioError(
                 "whether the limits contradict each other was not found within "
                 f"{NODES} nodes of branch and bound ({solver.modelStatusToString(status)}); "
                 "leave out the count of names or the smallest holding to see whether the others do"
             )
-        return np.array(solver.getSolution().col_value, dtype=np.float64)
+        x = np.array(solver.getSolution().col_value, dtype=np.float64)
+        cost = float(np.array(self.cost) @ x)
+        whole = any(self.binary)
+        return x, cost if optimal or not whole else min(cost, float(info.mip_dual_bound))
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """slack: by limit's key. weights: n. least: lower bound of the sum of price × slack."""
+
+    slack: dict[str, float]
+    weights: Floats
+    least: float
 
 
 def smallest(
-    p: Problem, kept: Sequence[Limit], elastic: Mapping[str, float], beyond: float = np.inf
-) -> tuple[dict[str, float], Floats] | None:
+    p: Problem, kept: Sequence[Limit], elastic: Mapping[str, float], give: float = 0.0
+) -> Found | None:
     """Slacks by key and weights that need them: smallest ``Σ price × slack``; None where impossible.
 
-    beyond: that the sum is above this is all that is asked; volatility may then be missed by the weights.
+    give: what every limit may be missed by without a price.
     """
     n = len(p.ids)
     far = FAR * float(max(1.0, abs(p.budget), *np.abs(np.concatenate(_box(p)))))
     columns = _Columns()
     w = columns.add(n, -far, far)
     slack = {x.key: columns.add(1, cost=elastic[x.key])[0] for x in kept if x.key in elastic}
+    free = [int(columns.add(1, 0.0, give)[0])] if give else []
     split: dict[bytes, tuple[NDArray[np.int64], ...]] = {}
 
-    def relief(key: str, sign: float = -1.0) -> tuple[list[int], list[float]]:
-        return ([int(slack[key])], [sign]) if key in slack else ([], [])
+    def relief(key: str) -> tuple[list[int], list[float]]:
+        extra = ([int(slack[key])], [-1.0]) if key in slack else ([], [])
+        return (extra[0] + free, extra[1] + [-1.0] * len(free))
 
     def around(reference: Floats) -> tuple[NDArray[np.int64], ...]:
         """Columns a, b, z, z' with ``w = reference + a − b``."""
@@ -186,7 +209,7 @@ def smallest(
                     columns.at_most([b[i], o[i], *more], [-1.0, shape.size, *of_slack], 0.0)
             case Gains():
                 _gains(p, columns, w, shape.right, more, of_slack, far)
-    return _rounds(p, columns, w, slack, norms, beyond)
+    return _rounds(p, columns, w, slack, norms, relief)
 
 
 def _boxed(kept: Sequence[Limit]) -> bool:
@@ -246,8 +269,8 @@ def _rounds(
     w: NDArray[np.int64],
     slack: Mapping[str, np.int64],
     norms: Sequence[tuple[Limit, Norm]],
-    beyond: float,
-) -> tuple[dict[str, float], Floats] | None:
+    relief: Callable[[str], tuple[list[int], list[float]]],
+) -> Found | None:
     """Solve; where a volatility is missed, add its tangents at the answer and solve again."""
     R = np.sqrt(SESSIONS_PER_YEAR) * np.column_stack([constraints.turned(p), np.diag(p.d)])
     cones = []
@@ -260,19 +283,18 @@ def _rounds(
             values = [*R[rows, f], -1.0]
             columns.equal([*w[rows], y[j]], values, float(R[rows, f] @ shape.reference[rows]))
         columns.at_most([*v, *T], [*[1.0] * len(used), -1.0], 0.0)
-        extra = ([slack[limit.key]], [-1.0]) if limit.key in slack else ([], [])
+        extra = relief(limit.key)
         columns.at_most([*T, *extra[0]], [1.0, *extra[1]], shape.right)
         cones.append((shape, y, v, T[0]))
         for a in GRID:
             _tangents(columns, y, v, T[0], np.full(len(used), a))
             _tangents(columns, y, v, T[0], np.full(len(used), -a))
-    x: Floats | None = None
     for _ in range(ROUNDS):
-        x = columns.solve()
-        if x is None:
+        best = columns.solve()
+        if best is None:
             return None
-        if float(np.array(columns.cost) @ x) > beyond:  # tangents only add to it
-            break
+        x, bound = best
+        found = Found({key: max(float(x[j]), 0.0) for key, j in slack.items()}, x[w], least=bound)
         missed = False
         for shape, y, v, T in cones:
             if p.volatility(x[w] - shape.reference) > x[T] + CONE:
@@ -282,14 +304,11 @@ def _rounds(
                 _touch(columns, y, v, T, at)
                 missed = True
         if not missed:
-            break
-    else:
-        raise PortfolioError(
-            f"volatility was not met to {CONE:.0e} within {ROUNDS} rounds of tangents; leave out the "
-            "count of names or the smallest holding to see whether the other limits contradict"
-        )
-    assert x is not None
-    return {key: max(float(x[j]), 0.0) for key, j in slack.items()}, x[w]
+            return found
+    raise PortfolioError(
+        f"volatility was not met to {CONE:.0e} within {ROUNDS} rounds of tangents; leave out the "
+        "count of names or the smallest holding to see whether the other limits contradict"
+    )
 
 
 def _touch(
