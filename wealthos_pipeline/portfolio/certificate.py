@@ -8,12 +8,12 @@ of the dual problem, both evaluated here and not taken from the solver.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.portfolio import limits, marginal
+from wealthos_pipeline.portfolio import limits, marginal, objectives
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Bools, Floats, Problem, Solution
 from wealthos_pipeline.portfolio.reduced import Outcome, Reduced, reduce
 
@@ -166,3 +166,23 @@ def _active(
             slopes.append(slope[form.x][where])
             misses.append(max(size - ball.right, 0.0))
     return np.array(slopes), np.array(misses)
+
+
+def second_opinion(p: Problem, solution: Solution) -> float:
+    """Objective of ``solution`` less what another algorithm finds; about 0 where both are right.
+
+    The program is written by cvxpy and solved by a first-order method (OSQP for quadratic problems, SCS for the
+    other cones), whose weights are then made exact as ours are. ``max_sharpe`` is compared at the risk aversion at
+    which mean and variance have the same optimum: a formulation of its own. Slow: for samples and tests.
+    """
+    from wealthos_pipeline.portfolio import program
+
+    if p.objective_kind == "max_sharpe":
+        risk = float(solution.weights @ p.covariance_times(solution.weights)) * p.horizon
+        net = float(p.alpha @ solution.weights) - objectives.costs(p, solution.weights)
+        p = replace(p, objective_kind="mean_variance", risk_aversion=net / risk)
+    form = reduce(p)
+    if not len(form.x):
+        return p.objective(solution.weights) - p.objective(form.rest)
+    other = program.build(p).by_another()
+    return p.objective(solution.weights) - p.objective(exact(p, form, other))

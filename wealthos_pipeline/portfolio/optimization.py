@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.mandate import HIERARCHICAL
 from wealthos_pipeline.portfolio import certificate, conic, diagnosis, fast, native
 from wealthos_pipeline.portfolio.problem import Group, Parts, Problem, Solution
@@ -56,6 +57,8 @@ def continuous(problem: Problem) -> Solution:
 
     try:
         return program.build(problem).solve()
+    except PortfolioError as error:
+        return certificate.failed(problem, Outcome("failed", problem.w0, message=str(error)))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the native solver is not an Exception

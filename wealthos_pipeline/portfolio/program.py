@@ -21,6 +21,7 @@ costs and bounds of the same shape. Each question is a cold solve by Clarabel wi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -144,6 +145,29 @@ class Program:
             _tail_slope(p, self._main, unit),
         )
 
+    def by_another(self) -> Floats:
+        """Weights (n) from a first-order method: OSQP where it takes the cones, else SCS. For comparison only."""
+        import cvxpy as cp
+
+        if self._main is None:
+            raise PortfolioError("the program has no choice left, so there is nothing to compare")
+        self._parameters.set(self._first, self._form)
+        goal = self._main.problem
+        plain = not self._form.balls and self._first.objective_kind != "risk_budget"
+        plain = plain and not objectives.rates(self._first)[1][self._form.x].any()
+        with conic.blas().limit(limits=1), warnings.catch_warnings():
+            # that it is not as exact as asked is for the comparison to show
+            warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
+            if plain:
+                goal.solve(cp.OSQP, eps_abs=1e-9, eps_rel=1e-9, max_iter=400_000, polishing=True)
+            else:
+                goal.solve(cp.SCS, eps_abs=1e-9, eps_rel=1e-9, max_iters=400_000)
+        if self._main.variables["x"].value is None:
+            raise PortfolioError(f"the other solver stopped with {goal.status}")
+        scale = self._main.variables["t"]
+        t = 1.0 if isinstance(scale, float) else float(scale.value)
+        return self._form.whole(np.asarray(self._main.variables["x"].value, dtype=np.float64) / t)
+
     def _sharpe(self, p: Problem, form: Reduced, main: _Built) -> Outcome:
         assert self._net is not None
         if not p.alpha.any():
@@ -201,7 +225,9 @@ class Program:
                 f"({int(stuck.sum())} in all). Next: give them no share, or a box."
             )
             return Outcome("failed", p.w0.copy(), message=words)
-        if status != "solved":  # without a scale, limits that contradict each other only stall a solver
+        if (
+            status != "solved"
+        ):  # without a scale, limits that contradict each other only stall a solver
             plain = replace(p, objective_kind="min_variance", impact=None)
             if native.takes(plain) and native.solve(plain).status == "infeasible":
                 status = "infeasible"
