@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
+from assets._shared.held_watch import HoldingsWatch
 from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
@@ -391,6 +392,7 @@ def members(work: Work) -> Mapping[str, pl.DataFrame]:
 
 @stage(
     contract("clean.holdings"),
+    contract("clean.lots"),
     group="clean",
     inputs=("clean.instruments",),
     definition=_clock,
@@ -399,22 +401,66 @@ def members(work: Work) -> Mapping[str, pl.DataFrame]:
     always=True,
 )
 def holdings(work: Work) -> Mapping[str, pl.DataFrame]:
-    """Positions that a person supplied as CSV; empty when none were."""
+    """Positions and tax lots that a person supplied as CSV; empty when none were."""
+    from assets.portfolio import mandates
     from wealthos_pipeline.data.processors import holdings as room
     from wealthos_pipeline.utils.config import inputs_dir
 
     folder = work.settings.portfolio.holdings or inputs_dir() / "holdings"
-    read = room.read(
+    written = mandates(work.settings)
+    read = room.statements(
         folder,
         work.session.lake.read("clean.instruments"),
         work.session.calendar,
         now=datetime.now(
             UTC
         ),  # a statement of tomorrow is a mistake, one after a rebuilt day is not
-    ).filter(pl.col("known_at") <= work.session.now)
+        long_only={m.name for m in written if m.long_only},
+        base={m.name: m.base_currency for m in written},
+    )
+    lost = set(read.holdings["mandate"]) - {m.name for m in written}
+    if lost:
+        work.say("clean.holdings", "holdings of no mandate:", ", ".join(sorted(lost)))
+    known = pl.col("known_at") <= work.session.now
+    made = {
+        "clean.holdings": read.holdings.filter(known),
+        "clean.lots": read.lots.filter(known),
+    }
     if work.start is not None:
-        read = read.filter(pl.col("date") >= work.start)
-    return {"clean.holdings": read}
+        made = {name: rows.filter(pl.col("date") >= work.start) for name, rows in made.items()}
+    return made
+
+
+@stage(
+    contract("clean.holdings_prices"),
+    group="clean",
+    inputs=("clean.holdings", "clean.prices", "clean.gaps"),
+    definition=lambda s: s.portfolio.stale_sessions,
+    rooms=_ROOMS,
+    owner="team:data",
+    whole=True,  # what is held today, at today's prices: a handful of rows
+    watch=HoldingsWatch(),
+)
+def holdings_prices(work: Work) -> Mapping[str, pl.DataFrame]:
+    """How well each supplied position can be priced: stale, delisted and unpriced ones with words."""
+    from wealthos_pipeline.data.processors import holdings_prices as room
+
+    lake, stated = work.session.lake, work.session.lake.read("clean.holdings")
+    names = room.latest(stated, work.end)["instrument_id"].unique().to_list()
+    bars = lake.scan("clean.prices", columns=room.WANTED).filter(
+        pl.col("instrument_id").is_in(names)
+    )
+    checked = room.priced(
+        stated,
+        bars.collect(),
+        lake.read("clean.gaps"),
+        work.end,
+        work.session.calendar,
+        stale=work.settings.portfolio.stale_sessions,
+    )
+    for mandate, words in room.warnings(checked).items():
+        work.note("clean.holdings_prices", mandate, words)
+    return {"clean.holdings_prices": checked}
 
 
 STAGES: tuple[Stage, ...] = (
@@ -428,4 +474,5 @@ STAGES: tuple[Stage, ...] = (
     news,
     members,
     holdings,
+    holdings_prices,
 )

@@ -100,7 +100,17 @@ def settings(mandates: Path | None = None, **more: Any) -> Settings:
 
 def stages(library: Any) -> list[Any]:
     """Every stage that computes, in the order of the day; ingestion and publication left out."""
-    from assets import attribution, clean, factors, models, monitor, performance, portfolio, risk
+    from assets import (
+        attribution,
+        clean,
+        factors,
+        holdings,
+        models,
+        monitor,
+        performance,
+        portfolio,
+        risk,
+    )
 
     return [
         *clean.STAGES,
@@ -108,6 +118,7 @@ def stages(library: Any) -> list[Any]:
         *models.stages(library),
         *risk.STAGES,
         *portfolio.stages(library),
+        *holdings.computed(library),
         *performance.STAGES,
         *attribution.STAGES,
         *monitor.STAGES,

@@ -53,11 +53,13 @@ def check(
     *,
     lots: Floats | None = None,
     given_way: Mapping[str, float] | None = None,
+    paid: float = 0.0,
 ) -> pl.DataFrame:
     """Columns ``stage`` to ``passed`` of ``portfolio.compliance``, one row a limit of ``p``.
 
     weights: n fractions of NAV. lots: weight of one lot of each name that is traded (n, 0 for others), at
     stage ``orders``. given_way: by key, how far a softened decision misses a limit: the orders may as far.
+    paid: cost of the orders, a fraction of NAV: it is taken from what is to be invested.
     """
     step = np.zeros(len(p.ids)) if lots is None else lots
     rows = []
@@ -66,7 +68,7 @@ def check(
         found = measured(p, limit, weights, excess)
         tolerance = TOLERANCE
         if stage == "orders" and limit.kind not in STRICT:
-            tolerance += one_lot(p, limit, step)
+            tolerance += one_lot(p, limit, step) + (paid if limit.kind == "budget" else 0.0)
         given = (given_way or {}).get(limit.key, 0.0)
         rows.append(
             {
@@ -145,7 +147,7 @@ def _row(p: Problem, limit: Limit, shape: Linear, w: Floats) -> Measured:
         worst = capped[r].name
     elif len(mine) == 1 and len(shape.right) > 1:
         worst = p.ids[int(shape.rows.column[mine[0]])]
-    return Measured(float(sign * sides[r]), float(sign * shape.right[r]), worst)
+    return Measured(float(sign * sides[r]) + 0.0, float(sign * shape.right[r]) + 0.0, worst)
 
 
 def one_lot(p: Problem, limit: Limit, lots: Floats) -> float:

@@ -75,7 +75,8 @@ def make(
         else {}
     )
     step = np.where(r.unrounded != 0, np.nan_to_num(lot * price / s.nav), 0.0)
-    final = compliance.check(p, r.weights, "orders", lots=step, given_way=given)
+    paid = float(r.cost.sum()) / s.nav
+    final = compliance.check(p, r.weights, "orders", lots=step, given_way=given, paid=paid)
     checked = pl.concat([compliance.check(p, p.w0, "held"), target, final])
     body = _rows(mandate, s, p, weights, r, reasons)
     sent = body.filter(pl.col("shares") > 0)

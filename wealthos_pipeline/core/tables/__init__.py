@@ -5,6 +5,7 @@ from __future__ import annotations
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.tables.account import ACCOUNT
 from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
+from wealthos_pipeline.core.tables.holdings import HOLDINGS, RECORD_ORDERS
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
@@ -27,7 +28,9 @@ TABLES: tuple[TableContract, ...] = (
     *ACCOUNT,
     *MEASURES,
     *ATTRIBUTION,
+    *HOLDINGS,
     *MONITOR,
     *RECORD,
+    RECORD_ORDERS,
     *META,
 )
