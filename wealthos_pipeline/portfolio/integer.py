@@ -7,6 +7,10 @@ what is left is convex and solved exactly (``pinned``): a feasible answer. Tange
 program sharper, until answer and bound meet or the nodes are used up. Before the first program the tangents
 are refined on its relaxation, which costs little and decides how good the bound is.
 
+Objectives that are no such program are come near to: the largest Sharpe ratio by the mean-variance problems
+that share its optimum, the others by the portfolio that tracks their answer without whole numbers most closely;
+that answer's objective is the bound.
+
 Every answer says its gap. Nothing depends on time, threads or chance.
 """
 
@@ -16,15 +20,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wealthos_pipeline.portfolio import conic, limits, milp, mixed, pinned, tangents, tax
+from wealthos_pipeline.portfolio import (
+    conic,
+    limits,
+    milp,
+    mixed,
+    objectives,
+    pinned,
+    tangents,
+    tax,
+)
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Parts, Problem, Solution
 
 SOLVER = "HiGHS and Clarabel, outer approximation"
 GAP = 1e-4
 """Relative gap at which the search ends."""
 ROOT_ROUNDS = 40
-ROUNDS = 12
-"""Mixed-integer programs solved at most."""
+ROUNDS = 3000
+"""Mixed-integer programs solved, times the number of names, within LEAST and MOST."""
+LEAST_ROUNDS, MOST_ROUNDS = 12, 200
 NODES = 200_000
 """Nodes of all programs together, times the number of names: 400 for 500 names, within LEAST and MOST."""
 LEAST_NODES, MOST_NODES = 200, 20_000
@@ -46,39 +60,85 @@ def solve(problem: Problem) -> Solution:
 
     status: ``optimal`` (``gap`` may be above ``GAP``: the message says what it is), ``infeasible`` where no weights
     meet the limits, ``failed`` where nothing was found or the solver's process ended. gap: the proven bound less
-    the objective, a return over the horizon. With share lots, up to one lot of the dearest name stays in cash
-    (``mixed.leftover``), trades are whole lots, and a holding that is no whole number of lots may be sold off.
-    PortfolioError for a problem that is not well-formed and for an objective without whole numbers.
+    the objective, in units of the objective; NaN for rules that maximise nothing. With share lots, up to one
+    lot of the dearest name stays in cash (``mixed.leftover``), trades are whole lots, and a holding that is no
+    whole number of lots may be sold off. PortfolioError for a problem that is not well-formed.
     """
     with conic.blas().limit(limits=1):
         problem.validate()
-        m = mixed.build(problem)
-        if m.impossible:
-            return _none(problem, "infeasible", "; ".join(m.impossible) + ".")
-        try:
-            with milp.Child() as child:
-                found = _Search(problem, m, child).run()
-        except milp.ChildError as error:
-            return _none(problem, "failed", f"{error}; nothing was decided.")
+        if problem.objective_kind in mixed.OBJECTIVES:
+            return _searched(problem, None)
+        return _nearest(problem)
+
+
+def _searched(p: Problem, target: Floats | None) -> Solution:
+    """The search of one program; target: see ``mixed.build``."""
+    m = mixed.build(p, target)
+    if m.impossible:
+        return _none(p, "infeasible", "; ".join(m.impossible) + ".")
+    try:
+        with milp.Child() as child:
+            return _Search(p, m, child, target).run()
+    except milp.ChildError as error:
+        return _none(p, "failed", f"{error}; nothing was decided.")
+
+
+def _nearest(p: Problem) -> Solution:
+    """An answer for an objective that is no mixed-integer program, from its answer without whole numbers."""
+    from wealthos_pipeline.portfolio import optimization
+
+    relaxed = replace(
+        p, max_names=None, min_names=None, min_holding=None, min_trade=None, lot=None, tax=None
+    )  # fmt: skip
+    best = optimization.continuous(relaxed)
+    if best.status not in ("optimal", "rule"):
+        return replace(best, weights=p.w0.copy(), solver=best.solver or SOLVER)
+    found = _sharpe(p, best.weights) if p.objective_kind == "max_sharpe" else None
+    found = found or _searched(p, best.weights)
+    if found.status != "optimal":
         return found
+    value = objective(p, found.weights)
+    gap = max(best.objective + best.gap - value, 0.0)
+    away = _percent(p.volatility(found.weights - best.weights))
+    said = f"Tracks the answer without whole numbers within {away} a year"
+    if np.isfinite(gap):
+        said += f", whose objective is {best.objective:.4g}; this one's is {value:.4g}"
+    if p.lot is not None:
+        said += f". {_cash_words(p, found.weights)}"
+    return replace(found, objective=value, gap=gap, message=f"{said.rstrip('.')}.")
+
+
+def _sharpe(p: Problem, start: Floats) -> Solution | None:
+    """Mean-variance problems with the risk aversion ``f/σ²`` of the last answer: each has at least its ratio.
+
+    From ``f(w) − γσ(w)²/2 ≥ f/2`` follows ``f(w)/σ(w) ≥ f/σ`` (Dinkelbach 1967). None where nothing is earned.
+    """
+    w, best = start, None
+    for _ in range(LEAST_ROUNDS):
+        net = float(p.alpha @ w) - objectives.costs(p, w) - p.kappa * tax.tax_of(p, w)
+        variance = p.horizon * float(w @ p.covariance_times(w))
+        if net <= 0 or variance <= 0:
+            break
+        found = _searched(
+            replace(p, objective_kind="mean_variance", risk_aversion=net / variance), None
+        )
+        if found.status != "optimal":
+            return best or found
+        ratio = objective(p, found.weights)
+        if best is not None and ratio <= objective(p, best.weights) * (1.0 + GAP / 10):
+            break
+        best, w = found, found.weights
+    return best
 
 
 def objective(p: Problem, w: Floats) -> float:
-    """What is maximised, at w: the problem's objective less impact, borrow and ``h/H`` of the tax."""
-    change, scaled = np.abs(w - p.w0), p.risk_aversion * p.horizon
-    value = -p.kappa * (float(p.cost @ change) + tax.tax_of(p, w))
-    if p.impact is not None:
-        value -= p.kappa * float(p.impact @ change ** (1.0 + p.impact_exponent))
-    if p.borrow is not None:
-        value -= p.horizon / SESSIONS_PER_YEAR * float(p.borrow @ np.maximum(-w, 0.0))
-    if p.objective_kind == "cvar":
-        assert p.scenarios is not None
-        losses = -(p.scenarios @ w)
-        worst = tangents.worst(losses, p.cvar_level)
-        return value - mixed.tail_weight(p) * float(worst @ losses)
-    active = w - p.benchmark if p.objective_kind == "tracking_error" else w
-    value -= 0.5 * scaled * float(active @ p.covariance_times(active))
-    return value + (float(p.alpha @ w) if p.objective_kind == "mean_variance" else 0.0)
+    """What is maximised, at w: the problem's objective less ``h/H`` of the tax."""
+    value, due = p.objective(w), p.kappa * tax.tax_of(p, w)
+    if p.objective_kind in mixed.OBJECTIVES:
+        return value - due
+    if p.objective_kind == "max_sharpe" and due:
+        return value - due * SESSIONS_PER_YEAR / p.horizon / p.volatility(w)
+    return value
 
 
 def violation(p: Problem, w: Floats) -> float:
@@ -116,6 +176,7 @@ class _Search:
     p: Problem
     m: mixed.Mixed
     child: milp.Child | milp.Session
+    target: Floats | None = None
     best: float = np.inf
     bound: float = -np.inf
     nodes: int = 0
@@ -125,7 +186,7 @@ class _Search:
     def run(self) -> Solution:
         m = self.m
         self.weights = self.p.w0
-        self.child.load(m.cost, m.low, m.high, m.whole, _csr(m))
+        self.child.load(m.cost, m.offset, m.low, m.high, m.whole, _csr(m))
         self.child.add(*tangents.first(m))
         status = self._root()
         if status == "infeasible":
@@ -133,7 +194,8 @@ class _Search:
         if status != "optimal":
             return _none(self.p, "failed", f"The relaxation could not be solved: {status}.")
         limit = int(np.clip(NODES // max(len(m.w), 1), LEAST_NODES, MOST_NODES))
-        while self.rounds < ROUNDS and self.nodes < limit and not self._closed():
+        rounds = int(np.clip(ROUNDS // max(len(m.w), 1), LEAST_ROUNDS, MOST_ROUNDS))
+        while self.rounds < rounds and self.nodes < limit and not self._closed():
             self.rounds += 1
             out = self.child.solve(limit - self.nodes, GAP / 4, self.x)
             self.nodes += out.nodes
@@ -179,7 +241,7 @@ class _Search:
         self.child.add(*rows)
         if answer.status == "solved":
             better = self._keep(answer.x)
-            rows, missing = tangents.at(self.m, self._lifted(answer.x, low=True))
+            rows, _ = tangents.at(self.m, answer.x, every=True)
             self.child.add(*rows)
             return sharper or better
         return self._excluded(x) or sharper
@@ -191,35 +253,41 @@ class _Search:
         )
         if violation(self.p, w) > MAX_VIOLATION:
             return False
-        value = -self.m.scale * objective(self.p, w)
+        value = -self.m.scale * self._value(w)
         if value >= self.best:
             return False
         self.best, self.weights = value, w
         self.x = self._lifted(x)
         return True
 
+    def _value(self, w: Floats) -> float:
+        if self.target is None:
+            return objective(self.p, w)
+        away = w - self.target
+        return (
+            -0.5
+            * self.p.risk_aversion
+            * self.p.horizon
+            * float(away @ self.p.covariance_times(away))
+        )
+
     def _spread(self, x: Floats) -> Floats:
         w = np.where(self.p.free, 0.0, self.p.fixed)
         w[self.p.free] = x[self.m.w]
         return w
 
-    def _lifted(self, x: Floats, *, low: bool = False) -> Floats:
-        """x with the columns above its convex terms on them; low: below everything, to ask for tangents."""
+    def _lifted(self, x: Floats) -> Floats:
+        """x with the columns above its convex terms on them."""
         m, x = self.m, x.copy()
         s = m.squares
+        if m.tail is not None:
+            x[m.tail.epi] = tangents.tail_value(m, x[m.w])
         on = np.where(s.on >= 0, np.maximum(x[s.on], 1e-300), 1.0)
         x[s.epi] = s.scale * (x[s.column] - s.shift) ** 2 / on
         x[s.epi[(s.on >= 0) & (x[s.column] == 0)]] = 0.0
         if len(m.powers.epi):
             point = np.maximum(x[m.powers.column], 0.0)
             x[m.powers.epi] = m.powers.scale * point**m.powers.exponent
-        if m.tail is not None:
-            x[m.tail.epi] = tangents.tail_value(m, x[m.w])
-        if low:
-            x[s.epi] -= 1.0
-            x[m.powers.epi] -= 1.0
-            if m.tail is not None:
-                x[m.tail.epi] -= 1.0
         return x
 
     def _excluded(self, x: Floats) -> bool:
@@ -252,13 +320,12 @@ class _Search:
 
     def _answer(self) -> Solution:
         p, w, unit = self.p, self.weights, self.m.scale
-        value = objective(p, w)
+        value = self._value(w)
         gap = max(self.best - self.bound, 0.0) / unit
         said = [_gap_words(gap, value, self.nodes)]
-        cash = p.budget - float(w.sum())
         if p.lot is not None:
-            said.append(f"{_percent(cash)} stays in cash because shares come in lots.")
-        parts, multipliers = _reasons(p, w)
+            said.append(_cash_words(p, w))
+        parts, multipliers = _reasons(p, w) if self.target is None else (None, {})
         return Solution(
             status="optimal",
             weights=w,
@@ -282,6 +349,11 @@ def _gap_words(gap: float, value: float, nodes: int) -> str:
     else:
         said = f"Within {1e4 * gap:.4f} basis points of the best possible objective"
     return f"{said}." if share <= GAP else f"{said}, after {nodes} nodes."
+
+
+def _cash_words(p: Problem, w: Floats) -> str:
+    cash = max(p.budget - float(w.sum()), 0.0)
+    return f"{_percent(cash)} stays in cash because shares come in lots."
 
 
 def _percent(x: float) -> str:
@@ -341,15 +413,17 @@ def _whole(p: Problem, raw: Floats) -> Floats:
 def _reasons(p: Problem, w: Floats) -> tuple[Parts | None, dict[str, float]]:
     """Marginal utilities at w, from the convex problem around it with the same whole numbers.
 
-    None where that problem has another answer: with share lots the weights are not its optimum.
+    None where that problem has another answer. With share lots they are those of its optimum, less than a
+    lot away in every name.
     """
     from wealthos_pipeline.portfolio import optimization
 
     near, slope = around(p, w)
-    found = optimization.optimise(near, explain=False)
+    found = optimization.continuous(near)
     if found.status != "optimal" or found.parts is None:
         return None, {}
-    if float(np.abs(found.weights - w).max(initial=0.0)) > 1e-4:
+    apart = 1e-4 if p.lot is None else 1e-4 + float(np.nanmax(p.lot[p.free]))
+    if float(np.abs(found.weights - w).max(initial=0.0)) > apart:
         return None, {}
     parts = found.parts
     saved = p.kappa * slope

@@ -72,9 +72,10 @@ class Session:
             self.highs.setOptionValue(name, value)
 
     def load(
-        self, cost: Any, low: Any, high: Any, whole: Any, rows: tuple[Any, Any, Any, Any, Any]
-    ) -> None:
-        """minimise cost'x, low ≤ x ≤ high, whole columns integer; rows as in ``add``."""
+        self, cost: Any, offset: float, low: Any, high: Any, whole: Any,
+        rows: tuple[Any, Any, Any, Any, Any],
+    ) -> None:  # fmt: skip
+        """minimise cost'x + offset, low ≤ x ≤ high, whole columns integer; rows as in ``add``."""
         import highspy
 
         count = len(cost)
@@ -82,6 +83,7 @@ class Session:
         self.highs.addVars(count, low, high)
         at = np.arange(count, dtype=np.int32)
         self.highs.changeColsCost(count, at, cost)
+        self.highs.changeObjectiveOffset(offset)
         self.whole = np.flatnonzero(whole).astype(np.int32)
         kinds = np.full(len(self.whole), highspy.HighsVarType.kInteger)
         if len(self.whole):

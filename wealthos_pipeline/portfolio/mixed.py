@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.portfolio import conic, limits, tax
+from wealthos_pipeline.portfolio import conic, limits, objectives, tax
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Bools, Floats, Problem
 
 Columns = NDArray[np.int64]
 
-OBJECTIVES = ("mean_variance", "min_variance", "tracking_error", "cvar")
-"""Objectives that can be solved with whole numbers."""
+OBJECTIVES = (*objectives.QUADRATIC, "cvar")
+"""Objectives that are a mixed-integer program; ``integer`` comes near the others by way of these."""
 SMALLEST = 1e-6
 """A name that counts towards a least number of names has at least this weight."""
 NEVER = 1e-9
@@ -56,10 +56,9 @@ class Powers:
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """``x[epi] ≥ scale ·`` expected shortfall of the losses ``−(returns @ x[w] + rest)`` at ``level``."""
+    """``x[epi] ≥`` expected shortfall of the losses ``−(returns @ x[w] + rest)`` at ``level``."""
 
     epi: int
-    scale: float
     returns: Floats
     rest: Floats
     level: float
@@ -80,7 +79,7 @@ class Ball:
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """The program. rows: ``low ≤ A x ≤ high``; outer: rows on epi columns, which stand for ``balls``.
+    """The program. offset: constant of the objective. rows: ``low ≤ A x ≤ high``; outer: rows on epi columns, which stand for ``balls``.
 
     w: columns of the free names, in order. off: pairs (binary, column): the column is 0 where the binary is.
     moves: (w, buy, sell). keys: rows of a limit, by its key. scale: what the objective was multiplied by.
@@ -88,6 +87,7 @@ class Mixed:
     """
 
     cost: Floats
+    offset: float
     low: Floats
     high: Floats
     whole: Bools
@@ -160,19 +160,20 @@ class _Builder:
         self.off.append(np.column_stack([binary, column]))
 
 
-def build(p: Problem) -> Mixed:
-    """The program of a problem. PortfolioError for an objective that knows no whole numbers."""
-    if p.objective_kind not in OBJECTIVES:
+def build(p: Problem, target: Floats | None = None) -> Mixed:
+    """The program of a problem, one of ``OBJECTIVES``; target: weights (n) to come near instead, in variance."""
+    if target is None and p.objective_kind not in OBJECTIVES:
         raise PortfolioError(
-            f"the objective {p.objective_kind} cannot be solved with whole numbers (counts of names, "
-            f"smallest holdings and trades, lots, tax); expected one of {', '.join(OBJECTIVES)}"
+            f"the objective {p.objective_kind} is no mixed-integer program; expected one of "
+            f"{', '.join(OBJECTIVES)}"
         )
-    return _Build(p).run()
+    return _Build(p, target).run()
 
 
 @dataclass(eq=False)
 class _Build:
     p: Problem
+    target: Floats | None
 
     def run(self) -> Mixed:
         p, b = self.p, _Builder()
@@ -185,9 +186,12 @@ class _Build:
         self.all = limits.of(p)
         self.lo, self.hi = self._box()
         self.w0 = p.w0[self.free]
-        uses_alpha = p.objective_kind == "mean_variance"
-        cost = -self.unit * p.alpha[self.free] if uses_alpha else 0.0
-        self.w = b.add(self.lo, self.hi, cost)
+        wanted = objectives.wanted(p)[self.free] if self.target is None else 0.0
+        self.w = b.add(self.lo, self.hi, -self.unit * wanted)
+        self.linear, self.impact, self.borrow = (
+            self.unit * (x if self.target is None else 0.0 * x)[self.free]
+            for x in objectives.rates(p)
+        )
         self._moves()
         self._signs()
         self._held()
@@ -196,7 +200,8 @@ class _Build:
         self._taxes()
         self._linear()
         squares, balls = self._risk()
-        powers, tail = self._impact(), self._tail()
+        squares, tail = self._tail(squares)
+        powers = self._powers()
         return self._done(squares, powers, tail, balls)
 
     def _box(self) -> tuple[Floats, Floats]:
@@ -227,20 +232,15 @@ class _Build:
 
     def _moves(self) -> None:
         """``w = w0 + buy − sell``, with the linear cost of both."""
-        p = self.p
-        cost = self.unit * p.kappa * p.cost[self.free]
+        cost = self.linear
         self.buy = self.b.add(np.zeros(self.n), np.maximum(self.hi - self.w0, 0.0), cost)
         self.sell = self.b.add(np.zeros(self.n), np.maximum(self.w0 - self.lo, 0.0), cost)
         self.b.each(self.w0, self.w0, (self.w, 1.0), (self.buy, -1.0), (self.sell, 1.0))
 
     def _signs(self) -> None:
         """Long and short parts of names that may be either; the fee on shorts."""
-        p = self.p
         self.both = np.flatnonzero((self.lo < 0) & (self.hi > 0))
-        at = self.both
-        fee = np.zeros(self.n)
-        if p.borrow is not None:
-            fee = self.unit * p.horizon / SESSIONS_PER_YEAR * p.borrow[self.free]
+        at, fee = self.both, self.borrow
         zero = np.zeros(len(at))
         self.long = self.b.add(zero, self.hi[at])
         self.short = self.b.add(zero, -self.lo[at], fee[at])
@@ -330,7 +330,7 @@ class _Build:
         p, b = self.p, self.b
         if p.tax is None:
             return
-        weight = self.unit * p.kappa
+        weight = self.unit * p.kappa if self.target is None else 0.0
         position = {int(i): j for j, i in enumerate(self.free)}
         taken: list[Columns] = []
         gains: list[Floats] = []
@@ -411,13 +411,13 @@ class _Build:
         p, b = self.p, self.b
         norms = [x for x in self.all if isinstance(x.shape, limits.Norm)]
         kind = p.objective_kind
-        charged = kind in ("mean_variance", "min_variance", "tracking_error")
+        charged = self.target is not None or kind in objectives.QUADRATIC
         none = Squares(NONE, np.empty(0), NONE, np.empty(0), NONE)
         if not charged and not norms:
             return none, ()
-        zero = np.zeros(len(p.ids))
-        target = p.benchmark if kind == "tracking_error" else zero
-        centre = p.benchmark if kind == "tracking_error" or p.max_tracking_error else zero
+        aim = objectives.reference(p) if self.target is None else self.target
+        active = kind == "tracking_error" or p.max_tracking_error is not None
+        centre = aim if self.target is not None or not active else p.benchmark
         root = p.B @ conic.half(p.F)
         k, free = root.shape[1], self.free
         far = np.full(k, np.inf)
@@ -446,7 +446,7 @@ class _Build:
             return terms, weight * (float(gap @ gap) + beyond)
 
         if charged:
-            self.beside, _ = linear(target)
+            self.beside, self.constant = linear(aim)
         balls = []
         for limit in norms:
             shape = limit.shape
@@ -478,27 +478,46 @@ class _Build:
         )
         return squares, tuple(balls)
 
-    def _impact(self) -> Powers:
-        p, b = self.p, self.b
-        if p.impact is None:
-            return Powers(NONE, np.empty(0), NONE, 2.0)
-        scale = self.unit * p.kappa * p.impact[self.free]
-        at = np.flatnonzero(scale > 0)
+    def _powers(self) -> Powers:
+        b, at = self.b, np.flatnonzero(self.impact > 0)
         column = np.concatenate([self.buy[at], self.sell[at]])
         zero = np.zeros(len(column))
         epi = b.add(zero, zero + np.inf, 1.0)
-        return Powers(epi, np.tile(scale[at], 2), column, 1.0 + p.impact_exponent)
+        scale = np.tile(self.impact[at], 2)
+        return Powers(epi, scale, column, 1.0 + self.p.impact_exponent)
 
-    def _tail(self) -> Tail | None:
+    def _tail(self, squares: Squares) -> tuple[Squares, Tail | None]:
+        """The expected shortfall, at least 0, and its square, which is what the objective charges."""
         p = self.p
-        if p.objective_kind != "cvar":
-            return None
-        if p.scenarios is None:
-            raise PortfolioError("the objective cvar needs scenarios; the problem has none")
-        epi = self.b.add(np.array([-np.inf]), np.array([np.inf]), 1.0)
-        past = p.scenarios
-        scale = self.unit * tail_weight(p)
-        return Tail(int(epi[0]), scale, past[:, self.free], past @ self.rest, p.cvar_level)
+        if p.objective_kind != "cvar" or self.target is not None:
+            return squares, None
+        past = objectives.scenarios(p)
+        shortfall = self.b.add(np.zeros(1), np.array([np.inf]))
+        square = self.b.add(np.zeros(1), np.array([np.inf]), 1.0)
+        scale = 0.5 * self.unit * p.risk_aversion * p.horizon / objectives.normal_tail(p) ** 2
+        squares = Squares(
+            epi=np.concatenate([squares.epi, square]),
+            scale=np.append(squares.scale, scale),
+            column=np.concatenate([squares.column, shortfall]),
+            shift=np.append(squares.shift, 0.0),
+            on=np.append(squares.on, -1),
+        )
+        tail = Tail(int(shortfall[0]), past[:, self.free], past @ self.rest, p.cvar_level)
+        return squares, tail
+
+    def _frozen(self) -> float:
+        """What the names that cannot be chosen add to the objective, their risk apart."""
+        p, fixed = self.p, ~self.p.free
+        if self.target is not None or not fixed.any():
+            return 0.0
+        linear, impact, borrow = (x[fixed] for x in objectives.rates(p))
+        w, moved = self.rest[fixed], np.abs(self.rest - p.w0)[fixed]
+        value = float(objectives.wanted(p)[fixed] @ w) - float(linear @ moved)
+        value -= float(impact @ moved ** (1.0 + p.impact_exponent))
+        value -= float(borrow @ np.maximum(-w, 0.0))
+        if p.tax is not None:
+            value -= p.kappa * tax.tax_of(p, np.where(p.free, p.w0, p.fixed))
+        return -self.unit * value
 
     def _done(
         self, squares: Squares, powers: Powers, tail: Tail | None, balls: tuple[Ball, ...]
@@ -513,6 +532,7 @@ class _Build:
         rows = conic.Entries(*(np.concatenate([e[i] for e in b.entries]) for i in range(3)))  # type: ignore[arg-type]
         return Mixed(
             cost=cost,
+            offset=getattr(self, "constant", 0.0) + self._frozen(),
             low=np.concatenate([c[0] for c in b.columns]),
             high=np.concatenate([c[1] for c in b.columns]),
             whole=np.concatenate([np.full(len(c[0]), c[3]) for c in b.columns]),
@@ -540,8 +560,3 @@ def leftover(p: Problem) -> float:
     size = np.where(np.isfinite(p.lot), p.lot, 0.0)[p.free]
     able = size <= np.maximum(p.upper, -p.lower)[p.free]
     return float(np.max(size[able], initial=0.0))
-
-
-def tail_weight(p: Problem) -> float:
-    """What the expected shortfall of one session is multiplied by in the objective."""
-    return 0.5 * p.risk_aversion

@@ -125,7 +125,7 @@ def _solved(
         (-identity[lows], -low[free][lows]),
     ]
     if m.tail is not None:
-        # epi ≥ scale (v + Σ u / ((1 − level) S)), u ≥ losses − v, u ≥ 0
+        # epi ≥ v + Σ u / ((1 − level) S), u ≥ losses − v, u ≥ 0
         t = m.tail
         S = len(t.rest)
         extra = S + 1
@@ -138,12 +138,12 @@ def _solved(
         epi = sparse.csr_matrix(([-1.0], ([0], [at[t.epi]])), shape=(1, n))
         ones = sparse.csr_matrix(np.ones((S, 1)))
         each = sparse.identity(S, format="csr")
-        share = np.full((1, S), t.scale / ((1.0 - t.level) * S))
+        share = np.full((1, S), 1.0 / ((1.0 - t.level) * S))
         none = sparse.csr_matrix((S, n + 1))
         held = t.rest + t.returns[:, ~inw] @ x[m.w[~inw]]
         rows = sparse.vstack(
             [
-                sparse.hstack([epi, sparse.csr_matrix([[t.scale]]), sparse.csr_matrix(share)]),
+                sparse.hstack([epi, sparse.csr_matrix([[1.0]]), sparse.csr_matrix(share)]),
                 sparse.hstack([-losses @ picked, -ones, -each]),
                 sparse.hstack([none, -each]),
             ]

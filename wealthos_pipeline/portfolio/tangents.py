@@ -53,14 +53,14 @@ def first(m: Mixed) -> Rows:
     return out.done()
 
 
-def at(m: Mixed, x: Floats) -> tuple[Rows, float]:
-    """Tangents at x of every term that x has too low, and by how much they are, summed."""
+def at(m: Mixed, x: Floats, *, every: bool = False) -> tuple[Rows, float]:
+    """Tangents at x of every term that x has too low, and by how much they are, summed; ``every``: of all terms."""
     out, missing = _Rows(), 0.0
     s = m.squares
     plain = np.flatnonzero(s.on < 0)
     point = x[s.column[plain]] - s.shift[plain]
     short = s.scale[plain] * point**2 - x[s.epi[plain]]
-    need = short > FINE
+    need = every | (short > FINE)
     missing += float(short[need].sum())
     _plain(out, m, plain[need], point[need])
 
@@ -69,7 +69,7 @@ def at(m: Mixed, x: Floats) -> tuple[Rows, float]:
     held = on > 1e-9
     ratio = np.divide(x[s.column[own]], on, out=np.zeros(len(own)), where=held)
     short = s.scale[own] * ratio**2 * on - x[s.epi[own]]
-    need = held & (short > FINE)
+    need = held & (every | (short > FINE))
     missing += float(short[need].sum())
     _perspective(out, m, own[need], ratio[need])
 
@@ -77,16 +77,18 @@ def at(m: Mixed, x: Floats) -> tuple[Rows, float]:
     if len(w.epi):
         point = np.maximum(x[w.column], 0.0)
         short = w.scale * point**w.exponent - x[w.epi]
-        need = short > FINE
+        need = every | (short > FINE)
         missing += float(short[need].sum())
         slope = w.exponent * w.scale[need] * point[need] ** (w.exponent - 1.0)
         columns = np.column_stack([w.epi[need], w.column[need]])
         base = w.scale[need] * point[need] ** w.exponent - slope * point[need]
         out.add(columns, np.column_stack([np.ones(len(slope)), -slope]), base)
     if m.tail is not None:
-        short_tail = tail_value(m, x[m.w]) - float(x[m.tail.epi])
-        if short_tail > FINE:
-            missing += short_tail
+        at_w, has = tail_value(m, x[m.w]), float(x[m.tail.epi])
+        scale = float(s.scale[-1])  # of its square, the last one
+        low = scale * (at_w**2 - has**2)
+        if every or low > FINE:
+            missing += max(low, 0.0)
             _tail(out, m, x[m.w])
     return out.done(), missing
 
@@ -108,7 +110,7 @@ def _perspective(out: _Rows, m: Mixed, which: NDArray[np.int64], ratio: Floats) 
     out.add(columns, values, np.zeros(len(which)))
 
 
-def worst(losses: Floats, level: float) -> Floats:
+def _worst(losses: Floats, level: float) -> Floats:
     """Weights of the sessions in the expected shortfall: the worst ones, the last of them in part."""
     count = (1.0 - level) * len(losses)
     order = np.argsort(-losses, kind="stable")
@@ -118,20 +120,20 @@ def worst(losses: Floats, level: float) -> Floats:
 
 
 def tail_value(m: Mixed, w: Floats) -> float:
-    """Scaled expected shortfall of the losses at w."""
+    """Expected shortfall of the losses at w, 0 at least."""
     assert m.tail is not None
     losses = -(m.tail.returns @ w + m.tail.rest)
-    return m.tail.scale * float(worst(losses, m.tail.level) @ losses)
+    return max(float(_worst(losses, m.tail.level) @ losses), 0.0)
 
 
 def _tail(out: _Rows, m: Mixed, w: Floats) -> None:
     t = m.tail
     assert t is not None
-    share = worst(-(t.returns @ w + t.rest), t.level)
-    slope = t.scale * (share @ t.returns)
+    share = _worst(-(t.returns @ w + t.rest), t.level)
+    slope = share @ t.returns
     columns = np.concatenate([[t.epi], m.w])[None, :]
     out.add(
         columns,
         np.concatenate([[1.0], slope])[None, :],
-        np.array([-t.scale * float(share @ t.rest)]),
+        np.array([-float(share @ t.rest)]),
     )
