@@ -9,6 +9,7 @@ import pytest
 
 from wealthos_pipeline.portfolio import reasons
 from wealthos_pipeline.portfolio.optimization import Group, Problem, optimise
+from wealthos_pipeline.portfolio.problem import TaxLots
 
 CALM = np.arange(8) < 4
 
@@ -106,3 +107,75 @@ def test_what_drives_a_trade_outweighs_what_speaks_against_it(seed: int) -> None
     assert rows
     words = reasons.of_trades(p, found.weights, found.parts, rows)
     assert not [text for text in words if "makes room" in text or "takes the place" in text]
+
+
+def test_contributions_sum_to_nothing_for_names_that_are_free() -> None:
+    w0 = np.array([0.1, 0.1, 0.1, 0.1, 0.30, 0.12, 0.12, 0.06])
+    p = market(w0, alpha=np.linspace(0, 0.01, 8), impact=np.full(8, 0.01), max_turnover=0.08)
+    found = optimise(p)
+    assert found.parts is not None
+    parts = reasons.contributions(p, found.weights, found.parts)
+    assert {"alpha", "risk", "commission and spread", "market impact", "turnover"} <= set(parts)
+    np.testing.assert_allclose(sum(parts.values()), 0.0, atol=1e-6)
+    moved = np.abs(found.weights - p.w0) > 1e-6
+    slope = 0.01 * 1.5 * np.abs(found.weights - p.w0) ** 0.5 * p.kappa
+    np.testing.assert_allclose(np.abs(parts["market impact"])[moved], slope[moved], rtol=1e-9)
+
+
+def test_names_left_alone_say_what_a_trade_would_gain_and_cost() -> None:
+    w0 = np.repeat([0.1, 0.15], 4)
+    p = replace(market(w0), cost=np.full(8, 0.05))
+    found = optimise(p)
+    still = [i for i in range(8) if found.weights[i] == w0[i]]
+    assert still
+    for i, text in zip(
+        still, reasons.of_untraded(p, found.weights, found.parts, still), strict=True
+    ):
+        assert found.parts is not None
+        pull = abs(found.parts.alpha[i] + found.parts.risk[i] + found.parts.constraint[i])
+        assert text.startswith(("hold 10 %: to ", "hold 15 %: to "))
+        assert (
+            f"would gain {1e4 * pull:.2g} bp a unit and cost {1e4 * p.kappa * 0.05:.2g} bp" in text
+        )
+
+
+def test_a_name_that_is_not_held_says_what_it_would_lose() -> None:
+    p = market(np.zeros(8), alpha=np.where(np.arange(8) == 7, -0.05, 0.0))
+    found = optimise(p)
+    text = reasons.of_untraded(p, found.weights, found.parts, [7])[0]
+    assert text.startswith("not held: nothing speaks for holding it: a unit of it would lose ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verb"),
+    [
+        (0.0, 0.1, "buy"), (0.2, 0.1, "sell"), (0.1, -0.1, "sell and short"), (0.0, -0.1, "short"),
+        (-0.1, -0.2, "short"), (-0.2, -0.1, "cover"), (-0.1, 0.1, "cover and buy"), (-0.1, 0.0, "cover"),
+    ],
+)  # fmt: skip
+def test_long_and_short_trades_have_their_own_verbs(before: float, after: float, verb: str) -> None:
+    w0, w = np.full(8, 0.1), np.full(8, 0.1)
+    w0[4], w[4] = before, after
+    p = replace(market(w0), borrow=np.full(8, 0.01))
+    text = reasons.of_trades(p, w, None, [4])[0]
+    assert text.startswith(f"{verb} ")
+    with_parts = reasons._beside(p, 4, w)
+    assert ("borrowing costs 1 % a year" in with_parts) == (after < 0)
+
+
+def test_a_sale_of_lots_says_its_gain_and_tax() -> None:
+    w0, w = np.full(8, 0.125), np.full(8, 0.125)
+    w[0] = 0.025
+    lots = TaxLots(
+        row=np.array([0, 0]), weight=np.array([0.05, 0.075]), gain=np.array([-0.2, 0.4]),
+        rate=np.array([0.2, 0.2]), ordered=True,
+    )  # fmt: skip
+    said = reasons._beside(replace(market(w0), tax=lots), 0, w)
+    assert said == ["realises a gain of 1 % of net asset value, tax 0.2 %"]
+
+
+def test_an_override_gives_its_owner_reason_and_expiry() -> None:
+    fixed, why = np.full(8, np.nan), [""] * 8
+    fixed[4], why[4] = 0.2, "forced (A. Person, until 2026-12-31: takeover)"
+    p = market(np.full(8, 0.125), fixed=fixed, fixed_why=tuple(why))
+    assert said(p)[4] == ("buy 12.5 % → 20 %: forced (A. Person, until 2026-12-31: takeover)")

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from wealthos_pipeline.portfolio import tax
+from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Parts, Problem
 from wealthos_pipeline.portfolio.words import percent
-from wealthos_pipeline.portfolio.problem import Floats, Parts, Problem
 
 NEGLIGIBLE = 1e-6
 """Differences of marginal utility (returns over the horizon) below this are not worth a word."""
@@ -16,8 +17,8 @@ VISIBLE_RETURN = 5e-5
 """Smaller differences of expected return would be written as 0 %."""
 VISIBLE_RATIO = 5e-3
 """Marginal risks nearer to each other would be written as 1.00 ×."""
-NOT_GROUPS = ("budget", "upper", "lower", "turnover", "volatility")
-"""Constraints that are not bounds on a sum of weights of some names."""
+ON = 1e-9
+"""A weight this near to a bound is at it."""
 
 _RISK = {
     (True, True): "lowers risk",
@@ -45,7 +46,7 @@ def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -
     loose = p.free & (w > p.lower + 1e-9) & (w < p.upper - 1e-9) & (middle != 0.0)
     if first or not loose.any():
         loose = np.ones(len(w), dtype=np.bool_)
-    kind = _bound_alike(len(w), None if first else parts)
+    kind = _bound_alike(p, None if first else parts)
     out = []
     for i in map(int, rows):
         others = loose if first else loose & (np.arange(len(w)) != i)
@@ -69,12 +70,13 @@ def _price_of_volatility(p: Problem, w: Floats, parts: Parts | None) -> float:
     return -float(part @ sigma) / max(float(sigma @ sigma), 1e-300)
 
 
-def _bound_alike(n: int, parts: Parts | None) -> NDArray[np.int64]:
+def _bound_alike(p: Problem, parts: Parts | None) -> NDArray[np.int64]:
     """A number for each name: equal where the same bounds on groups bind."""
-    kind = np.zeros(n, dtype=np.int64)
+    kind = np.zeros(len(p.ids), dtype=np.int64)
+    groups = {g.name for g in p.groups}
     if parts is not None:
         for name, part in parts.binding.items():
-            if name not in NOT_GROUPS:
+            if name.rpartition(" at its ")[0] in groups:
                 kind = np.unique(2 * kind + (np.abs(part) > NEGLIGIBLE), return_inverse=True)[1]
     return kind
 
@@ -93,7 +95,7 @@ def _words(
     move = f"{percent(p.w0[i])} → {percent(w[i])}"
     if delta == 0:
         return f"hold {percent(w[i])}: {_why_fixed(p, i)}" if not p.free[i] else f"hold {move}"
-    verb = "buy" if delta > 0 else "sell"
+    verb = _verb(float(p.w0[i]), float(w[i]))
     if not p.free[i]:
         return f"{verb} {move}: {_why_fixed(p, i)}"
     if parts is None:
@@ -118,8 +120,121 @@ def _words(
     if against:
         said.append("although it " + "; ".join(text for _, text in sorted(against, reverse=True)))
     said += _limits(p, i, w, parts)
+    said += _beside(p, i, w)
     prefix = "first purchase; " if first else ""
     return f"{verb} {move}: {prefix}{'; '.join(said)}"
+
+
+def _verb(before: float, after: float) -> str:
+    """What the trade is called: buy, sell, short, cover, or two of them where it crosses 0."""
+    if after > before:
+        if before >= 0:
+            return "buy"
+        return "cover" if after <= 0 else "cover and buy"
+    if before <= 0:
+        return "short"
+    return "sell" if after >= 0 else "sell and short"
+
+
+def _beside(p: Problem, i: int, w: Floats) -> list[str]:
+    """Impact, borrow, tax and whole numbers, where they say something about this trade."""
+    out = []
+    delta, now = float(w[i] - p.w0[i]), float(w[i])
+    if p.impact is not None:
+        steep = float(p.impact[i]) * (1 + p.impact_exponent) * abs(delta) ** p.impact_exponent
+        if steep > max(float(p.cost[i]), VISIBLE_RETURN):
+            out.append(f"the next unit would cost {percent(steep)} in market impact")
+    if p.borrow is not None and now < 0 and p.borrow[i] > 0:
+        out.append(f"borrowing costs {percent(float(p.borrow[i]))} a year")
+    if p.tax is not None and delta < 0:
+        lots = p.tax
+        mine = lots.row == i
+        used = tax.sold(p, w)[mine]
+        gain = float(used @ lots.gain[mine])
+        due = float(used @ (lots.gain[mine] * lots.rate[mine]))
+        if abs(gain) >= VISIBLE_RETURN:
+            what = "gain" if gain > 0 else "loss"
+            worth = f", tax {percent(due)}" if due > 0 else f", worth {percent(-due)} in tax"
+            out.append(
+                f"realises a {what} of {percent(abs(gain))} of net asset value"
+                + (worth if abs(due) >= VISIBLE_RETURN else "")
+            )
+    if p.min_holding is not None and abs(abs(now) - p.min_holding) <= ON:
+        out.append(f"at the smallest holding of {percent(p.min_holding)}")
+    if p.min_trade is not None and abs(abs(delta) - p.min_trade) <= ON:
+        out.append(f"the smallest trade that is allowed is {percent(p.min_trade)}")
+    if p.lot is not None and np.isfinite(p.lot[i]) and p.lot[i] >= VISIBLE_RETURN:
+        out.append(f"in whole lots of {percent(float(p.lot[i]))}")
+    return out
+
+
+def of_untraded(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -> list[str]:
+    """Why names of ``rows`` whose weight stays are left alone, one text each."""
+    return [_untraded(p, i, w, parts) for i in map(int, rows)]
+
+
+def _untraded(p: Problem, i: int, w: Floats, parts: Parts | None) -> str:
+    now = float(w[i])
+    at = f"hold {percent(now)}" if now != 0.0 else "not held"
+    if not p.free[i]:
+        return f"{at}: {_why_fixed(p, i)}"
+    if parts is None:
+        return f"{at}: the rule asks for no trade"
+    pull = float(parts.alpha[i] + parts.risk[i] + parts.constraint[i])
+    fee = p.kappa * float(p.cost[i])
+    if now >= p.upper[i] - ON and now != 0.0:
+        return f"{at}: capped at {percent(p.upper[i])}"
+    held_at = _limits(p, i, w, parts)
+    floor = now <= p.lower[i] + ON
+    price = float(parts.binding["lower"][i]) if "lower" in parts.binding else 0.0
+    if floor and price > NEGLIGIBLE:
+        kept = "nothing speaks for holding it" if now == 0.0 else "it would be reduced if it could"
+        short = f"{kept}: a unit of it would lose {_small(price)} over {p.horizon} sessions"
+        return "; ".join([f"{at}: {short}, cost included", *held_at])
+    if fee > NEGLIGIBLE and abs(pull) <= fee * (1 + 1e-6) + NEGLIGIBLE:
+        verb = _verb(now, now + 1.0 if pull > 0 else now - 1.0)
+        text = f"{at}: to {verb} would gain {_small(abs(pull))} a unit and cost {_small(fee)}"
+        return "; ".join([text, *held_at])
+    if p.min_trade is not None:
+        return f"{at}: a trade of at least {percent(p.min_trade)} would not pay"
+    return "; ".join([f"{at}: at its best weight", *held_at])
+
+
+def _small(x: float) -> str:
+    """A rate in basis points, to two figures: percent would round it away."""
+    return f"{1e4 * x:.2g} bp"
+
+
+def contributions(p: Problem, w: Floats, parts: Parts) -> dict[str, Floats]:
+    """Marginal utility by source (n each, returns over the horizon), which sums to about 0 for free names.
+
+    alpha, risk, ``commission and spread``, market impact, borrow, tax and whatever else is in the cost (a trade
+    that is not made uses up only a part of its cost), then each limit that binds, in words.
+    """
+    delta = w - p.w0
+    zero = np.zeros(len(w))
+    power = zero
+    if p.impact is not None:
+        steep = p.impact * (1 + p.impact_exponent) * np.abs(delta) ** p.impact_exponent
+        power = -p.kappa * steep * np.sign(delta)
+    borrow = zero
+    if p.borrow is not None:
+        borrow = np.where(w < 0, p.borrow * (p.horizon / SESSIONS_PER_YEAR), 0.0)
+    linear = np.where(delta != 0, -p.kappa * p.cost * np.sign(delta), parts.cost - power - borrow)
+    rest = parts.cost - linear - power - borrow
+    taxes = np.where(np.abs(rest) > NEGLIGIBLE, rest, 0.0)
+    named = {
+        "alpha": parts.alpha,
+        "risk": parts.risk,
+        "commission and spread": linear,
+        "market impact": power,
+        "borrow": borrow,
+        "tax": taxes,
+        **dict(sorted(parts.binding.items())),
+    }
+    fixed = np.where(p.free, 0.0, parts.constraint)
+    named["fixed"] = fixed
+    return {name: part for name, part in named.items() if name in ("alpha", "risk") or part.any()}
 
 
 def _why_fixed(p: Problem, i: int) -> str:
