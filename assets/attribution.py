@@ -20,8 +20,9 @@ _MODELS = 45
     contract("portfolio.attribution"),
     group="portfolio",
     inputs=(
-        "portfolio.positions", "portfolio.nav", "portfolio.risk_exposures", "portfolio.risk_factors",
-        "clean.prices", "clean.instruments",
+        "portfolio.positions", "portfolio.nav", "portfolio.events", "portfolio.risk_exposures",
+        "portfolio.risk_factors",
+        "portfolio.factor_returns", "clean.prices", "clean.instruments",
     ),
     rooms=("portfolio/attribution.py",),
     owner="team:portfolio",
@@ -44,6 +45,8 @@ def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
             work.read("portfolio.risk_exposures", back=_MODELS),
             work.read("portfolio.risk_factors", back=_MODELS),
         ),
+        factor_returns=work.read("portfolio.factor_returns", back=0),
+        charges=room.charges_of(work.read("portfolio.events", back=0)),
         start=work.start,
     )
     return {"portfolio.attribution": out}

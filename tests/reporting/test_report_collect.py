@@ -356,7 +356,7 @@ def test_any_missing_table_leaves_a_page(
 ) -> None:
     frames = {t: f for t, f in fake_lake_frames.items() if t != missing}
     built = page.build(make(frames), frozenset())
-    assert len(built.sections) == 8
+    assert len(built.sections) == 9
     assert all(s.blocks for s in built.sections)
 
 

@@ -27,6 +27,7 @@ ORDER = (
     "At a glance",
     "Proposed trades",
     "Mandates",
+    "Portfolio by portfolio",
     "Market",
     "Models and factors",
     "Data health",
@@ -299,7 +300,10 @@ def test_charts_are_opaque_white_and_carry_no_dates_or_versions(
 
     from PIL import Image
 
-    assert set(rendered.images) == {"nav", "var", "risk", "regime", "curve", "ic", "health"}
+    assert set(rendered.images) == {
+        "nav", "var", "risk", "regime", "curve", "ic", "health", "weights", "waterfall",
+        "waterfall_factor", "contributions", "rolling", "stress",
+    }  # fmt: skip
     for png in rendered.images.values():
         image = Image.open(io.BytesIO(png))
         assert not set(image.info) & {"Software", "Creation Time", "date:create"}

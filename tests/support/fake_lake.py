@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import fake_market as market
 import numpy as np
 import polars as pl
+from fake_books import books
 from fake_market import FIRST, LAST, SYMBOLS, Frames
 from fake_portfolio import portfolios
 
@@ -63,6 +64,7 @@ def fake_frames(names: Sequence[str] = tuple(SYMBOLS), *, first: date = FIRST) -
     frames["factors.performance"] = market.performance(rng, days)
     frames |= market.models(rng, days, ids)
     frames |= portfolios(rng, days, ids, names, ret)
+    frames |= books(np.random.default_rng(7), calendar, frames, ids, names)
     scores = market.scores(rng, ids)
     frames["monitor.opportunities"] = opportunity.rank(
         frames["models.predictions"].filter(pl.col("date") == LAST),

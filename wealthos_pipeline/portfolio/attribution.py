@@ -39,6 +39,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio import held as holdings
+from wealthos_pipeline.portfolio.accounts import TICKS
 from wealthos_pipeline.portfolio.factor_effects import FactorDays, factor_days
 from wealthos_pipeline.portfolio.grouping import Grouping, grouping
 from wealthos_pipeline.portfolio.panel import Panel, build
@@ -185,6 +186,22 @@ def daily(
     return table.conform(pl.concat(frames))
 
 
+def charges_of(events: pl.DataFrame) -> pl.DataFrame:
+    """``charges`` of ``daily`` from rows of ``portfolio.events``: paid in currency, interest earned."""
+    return (
+        events.filter(pl.col("kind").is_in([*COSTS, "borrow", "interest"]))
+        .group_by(*_KEYS, "date", "kind")
+        .agg(pl.col("amount").sum())  # of integers: the order does not matter
+        .with_columns(
+            amount=pl.when(pl.col("kind") == "interest")
+            .then(pl.col("amount"))
+            .otherwise(-pl.col("amount"))
+            / TICKS
+        )
+        .sort(*_KEYS, "date", "kind")
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class _Sums:
     """A portfolio by scheme: weights (None for factors) and contributions, lines × sessions.
@@ -254,7 +271,7 @@ class _Side:
                 own[where[ok]] = part["amount"].to_numpy()[ok]
                 charged[str(kind)] = own[rows] / value[rows - 1]
         return cls(
-            h.columns, rows, weights, gained, _in_order(gained), h.cash[follows], net[rows],
+            h.columns, rows, weights, gained, _in_order(gained), 1.0 - _in_order(weights), net[rows],
             gross[rows], charged,
         )  # fmt: skip
 

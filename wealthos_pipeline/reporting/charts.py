@@ -16,6 +16,7 @@ import polars as pl
 
 from wealthos_pipeline.data.processors.health import shaded
 from wealthos_pipeline.portfolio.performance import drawdown
+from wealthos_pipeline.reporting import book_charts
 from wealthos_pipeline.reporting.mandates import BENCHMARK, CRISES
 from wealthos_pipeline.reporting.report import MandateReport, Report
 
@@ -44,6 +45,7 @@ def draw(report: Report) -> dict[str, bytes]:
             figure = make(report)
             if figure is not None:
                 made[name] = _png(figure)
+        made |= {name: _png(figure) for name, figure in book_charts.draw(report).items()}
     return made
 
 

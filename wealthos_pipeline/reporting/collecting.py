@@ -17,6 +17,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.processors.health import monthly
 from wealthos_pipeline.market_monitor import alerts as monitor
 from wealthos_pipeline.portfolio.live import too_late
+from wealthos_pipeline.reporting import books as portfolios
 from wealthos_pipeline.reporting import changes, health, market, skill
 from wealthos_pipeline.reporting import mandates as books
 from wealthos_pipeline.reporting.lens import Lens, Read
@@ -94,6 +95,7 @@ def collect(
         said = (*said, f"The prices of this source end on {as_of}: the page speaks of that close")
     nav = lens("portfolio.nav").filter(pl.col("run_kind") == "backtest").sort("mandate", "date")
     outcomes = books.outcomes(lens)
+    reports = books.collect(lens, mandates, nav, outcomes)
     return Report(
         date=day,
         as_of=as_of,
@@ -109,7 +111,7 @@ def collect(
         changes=replace(changed, causes=causes),
         alerts=raised,
         proposals=_still_good(books.proposals(lens, mandates), as_of, late),
-        mandates=books.collect(lens, mandates, nav, outcomes),
+        mandates=reports,
         market=market.collect(lens, info),
         models=skill.models(lens),
         factors=skill.factors(lens, defined, settings),
@@ -122,6 +124,7 @@ def collect(
         ),
         notes=said,
         ages=ages,
+        books=portfolios.collect(lens, reports, mandates, nav),
     )
 
 

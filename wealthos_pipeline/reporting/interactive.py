@@ -15,6 +15,7 @@ import polars as pl
 
 from wealthos_pipeline.data.processors.health import shaded
 from wealthos_pipeline.portfolio.performance import drawdown
+from wealthos_pipeline.reporting import book_figures
 from wealthos_pipeline.reporting.charts import (
     ACCENT,
     ALARM,
@@ -49,6 +50,7 @@ def figures(report: Report) -> dict[str, Figure]:
         "curve": _curve(report),
         "ic": _ic(report),
         "health": _health(report),
+        **book_figures.figures(report),
     }
     return {name: figure for name, figure in made.items() if figure is not None}
 

@@ -25,7 +25,16 @@ from wealthos_pipeline.reporting.report import (
 
 BENCHMARK = "equal_weight"
 YEAR = 252
-EFFECTS = ("allocation", "selection", "interaction", "trading", "cost", "cash", "residual")
+EFFECTS = (
+    "allocation",
+    "selection",
+    "interaction",
+    "trading",
+    "cost",
+    "borrow",
+    "cash",
+    "residual",
+)
 WINDOWS = (("21 sessions", 21), ("252 sessions", 252))
 CRISES = (2008, 2020)
 
@@ -136,7 +145,9 @@ def collect(
     risk = lens("portfolio.risk", sessions=10).filter(pl.col("run_kind") == "backtest")
     targets = lens("portfolio.targets", sessions=160)
     effects = lens("portfolio.attribution", sessions=YEAR + 1).filter(
-        (pl.col("run_kind") == "backtest") & (pl.col("benchmark") == BENCHMARK)
+        (pl.col("run_kind") == "backtest")
+        & (pl.col("benchmark") == BENCHMARK)
+        & (pl.col("scheme") == "sector")
     )
     rates = performance.risk_free(
         lens("clean.series", "series", "tenor", "date", "value"), lens.calendar
@@ -284,7 +295,7 @@ def _attribution(
         by_sector: dict[str, list[list[float]]] = {}
         for effect, group, value in linked.select("effect", "group", "value").iter_rows():
             by_effect.setdefault(effect, []).append(value)
-            if group:
+            if effect in EFFECTS[:3]:
                 pair = by_sector.setdefault(group, [[], []])
                 pair[0 if effect == "allocation" else 1].append(value)
         order = [*EFFECTS, *sorted(set(by_effect) - set(EFFECTS))]

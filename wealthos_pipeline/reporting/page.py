@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from wealthos_pipeline.reporting import (
+    page_books,
     page_changes,
     page_glance,
     page_health,
@@ -52,6 +53,7 @@ def build(report: Report, charts: frozenset[str]) -> Page:
         Section("glance", "At a glance", page_glance.glance(report)),
         Section("trades", "Proposed trades", _trades(report)),
         Section("mandates", "Mandates", page_mandates.blocks(report, charts)),
+        Section("portfolios", "Portfolio by portfolio", page_books.blocks(report, charts)),
         Section("market", "Market", page_market.market(report, charts)),
         Section("models", "Models and factors", page_market.skill(report, charts)),
         Section("health", "Data health", page_health.health(report, charts)),

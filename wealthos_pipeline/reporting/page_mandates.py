@@ -34,6 +34,7 @@ EFFECTS = {
     "interaction": "Interaction",
     "trading": "Trading within the day",
     "cost": "Costs",
+    "borrow": "Borrow fees",
     "cash": "Cash",
     "residual": "Residual",
 }

@@ -13,6 +13,7 @@ from datetime import date as Date  # noqa: N812  Report has a field called date
 from typing import TYPE_CHECKING, Literal
 
 from wealthos_pipeline.market_monitor.evidence import Mean
+from wealthos_pipeline.reporting.book import Book
 from wealthos_pipeline.reporting.words import short_run
 
 if TYPE_CHECKING:
@@ -388,6 +389,7 @@ class Report:
     series: Series
     notes: tuple[str, ...] = ()
     ages: tuple[Age, ...] = ()
+    books: tuple[Book, ...] = ()
 
     @property
     def run(self) -> str:
