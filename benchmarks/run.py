@@ -2,14 +2,15 @@
 
 ``make bench``: the sample five times, then the large panel where it is there (``../shared/data``):
 in full, and one more day on 2,500 and on 4,800 sessions of history, compared bit for bit with the
-full run; then the factor engine beside its peers (``factors.py``). ``make bench ARGS="--quick"`` leaves
-the panel and the factors out, ``--only factors`` measures these alone, and what is not measured stays on
-the page as it was.
+full run; then the factor engine and the portfolios beside their peers (``factors.py``, ``portfolio.py``).
+``make bench ARGS="--quick"`` leaves the panel and the peers out, ``--only factors`` (``portfolio``) measures these
+alone, and what is not measured stays on the page as it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shutil
 import sys
@@ -312,28 +313,30 @@ def page(bench: Bench) -> Iterator[str]:
         yield from (f"| {' | '.join(part)} |" for part in bench.parts)
 
 
-FACTORS = ("<!-- factors -->", "<!-- /factors -->")
-"""What the page's section on factors stands between."""
+SECTIONS = ("factors", "portfolio")
+"""Parts of the page that are measured by a module of that name; each stands between its own marks."""
 
 
-def written(runs: str | None, factors: str | None) -> str:
+def written(runs: str | None, sections: dict[str, str]) -> str:
     """The page with what was measured now, and what was measured before of the rest."""
     old = PAGE.read_text("utf-8") if PAGE.exists() else ""
-    before, _, rest = old.partition(FACTORS[0])
-    kept = rest.partition(FACTORS[1])[0].strip("\n")
-    if factors is None:
-        factors = kept
+    before = old.partition(f"<!-- {SECTIONS[0]} -->")[0]
     text = (before if runs is None else runs).rstrip("\n") + "\n"
-    body = factors.strip("\n")
-    return f"{text}\n{FACTORS[0]}\n\n{body}\n\n{FACTORS[1]}\n" if body else text
+    for name in SECTIONS:
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        kept = old.partition(begin)[2].partition(end)[0]
+        body = sections.get(name, kept).strip("\n")
+        if body:
+            text += f"\n{begin}\n\n{body}\n\n{end}\n"
+    return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the sample only")
-    parser.add_argument("--only", choices=("runs", "factors"), help="one half of the page")
+    parser.add_argument("--only", choices=("runs", *SECTIONS), help="one part of the page")
     parser.add_argument(
-        "--small", action="store_true", help="factors: to see that it works; writes no page"
+        "--small", action="store_true", help="peers: to see that it works; writes no page"
     )
     parser.add_argument(
         "--repeats", type=int, default=5, help="runs of the sample, of each side of a pair"
@@ -342,9 +345,9 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="folder for the runs (some 5 GB); kept")
     options = parser.parse_args()
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="wealthos-bench-"))
-    runs = factors = None
+    runs, sections = None, {}
     try:
-        if options.only != "factors":
+        if options.only in (None, "runs"):
             bench = Bench(scratch)
             bench.imports(min(options.repeats, 3))
             bench.sample(options.repeats)
@@ -353,14 +356,14 @@ def main() -> None:
             else:
                 bench.panel(options.panel_repeats)
             runs = "\n".join(page(bench)) + "\n"
-        if options.only == "factors" or not (options.only or options.quick):
-            from factors import section
-
-            factors = "\n".join(section(scratch, options.repeats, options.small))
+        for name in SECTIONS:
+            if options.only == name or not (options.only or options.quick):
+                section = importlib.import_module(name).section
+                sections[name] = "\n".join(section(scratch, options.repeats, options.small))
     finally:
         if options.scratch is None:
             shutil.rmtree(scratch, ignore_errors=True)
-    text = written(runs, factors)
+    text = written(runs, sections)
     if not options.small:
         PAGE.write_text(text, "utf-8")
     print("\n" + text)

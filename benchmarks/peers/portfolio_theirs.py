@@ -34,7 +34,7 @@ def skfolio(case: shared.Case, dense: bool) -> Callable[[], np.ndarray]:
         def __init__(self) -> None:
             pass
 
-        def fit(self, X, y=None, **more):  # noqa: N803
+        def fit(self, X, y=None, **more):
             model = None
             if not dense:
                 model = FactorModel(
@@ -115,7 +115,9 @@ def riskfolio(case: shared.Case) -> Callable[[], np.ndarray]:
         port.cov = pd.DataFrame(case.covariance, names, names)
         port.upperlng = shared.CAP
         port.ainequality = np.vstack([rows, -rows])
-        port.binequality = np.concatenate([np.full(11, shared.HIGH), np.full(11, -shared.LOW)])[:, None]
+        port.binequality = np.concatenate([np.full(11, shared.HIGH), np.full(11, -shared.LOW)])[
+            :, None
+        ]
         port.solvers = ["CLARABEL"]
         w = port.optimization(model="Classic", rm="MV", obj="MinRisk", hist=True)
         return w.to_numpy().ravel()
