@@ -104,6 +104,9 @@ def _against(
     behind = late(calendar(run.settings), row["date"], datetime.now(UTC))
     if behind:
         return too_late(row["date"], behind)
+    done = _not_in_the_statement(run, row["mandate"], row["date"])
+    if done is not None and not force:
+        return done
     softened = fractional and row["decision"] == "softened"  # what gave way was allowed to
     missed = failed.filter(pl.col("mandate") == row["mandate"])
     if missed.height and not force and not softened:
@@ -112,6 +115,25 @@ def _against(
     if row["state"] == room.NOTHING and not fractional:
         return "the decision trades nothing that makes a whole lot"
     return None
+
+
+def _not_in_the_statement(run: Published, mandate: str, day: Any) -> str | None:
+    """What was executed after the statement that the decision started from: the same trades would be sent again."""
+    import polars as pl
+
+    stated = run.read("clean.holdings").filter(
+        (pl.col("mandate") == mandate) & (pl.col("date") <= pl.lit(day))
+    )
+    fills = run.read("clean.fills").filter(pl.col("mandate") == mandate)
+    since = stated["date"].max()
+    later = fills.filter(pl.col("session") > pl.lit(since)) if stated.height else fills.clear()
+    if not later.height:
+        return None
+    return (
+        f"{later.height} fills since the statement of {since!s} are not in it, so trades already done would be "
+        f"sent again. Supply a new statement (`wealthos portfolio book {mandate}` shows what it should "
+        "say) and start `wealthos run`, or use --force."
+    )
 
 
 def _shown(

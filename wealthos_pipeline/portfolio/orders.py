@@ -54,11 +54,13 @@ def make(
     decision: str,
     reasons: Mapping[str, str],
     message: str | None = None,
+    volume: Mapping[str, float] | None = None,
 ) -> OrderList:
     """The order list of a decision that was solved.
 
     weights: n target weights of ``p``. decision: its status. reasons: why it trades, by name.
-    message: what the decision says, where it is no reason for orders.
+    message: what the decision says, where it is no reason for orders. volume: average daily dollar
+    volume by name, where the situation has none.
     """
     keys = {"mandate": mandate.name, "run_kind": "live", "date": s.date}
     if decision not in SENDABLE:
@@ -78,7 +80,7 @@ def make(
     paid = float(r.cost.sum()) / s.nav
     final = compliance.check(p, r.weights, "orders", lots=step, given_way=given, paid=paid)
     checked = pl.concat([compliance.check(p, p.w0, "held"), target, final])
-    body = _rows(mandate, s, p, weights, r, reasons)
+    body = _rows(mandate, s, p, weights, r, reasons, s.volume or volume or {})
     sent = body.filter(pl.col("shares") > 0)
     missed = compliance.failed(final)
     sides = {
@@ -108,6 +110,7 @@ def _rows(
     weights: Floats,
     r: rounding.Rounded,
     reasons: Mapping[str, str],
+    traded_value: Mapping[str, float],
 ) -> pl.DataFrame:
     """One row a name that the decision trades; sells first, the largest first."""
     traded = np.flatnonzero(r.unrounded)
@@ -115,7 +118,7 @@ def _rows(
     ordered = sorted(traded, key=lambda i: (r.unrounded[i] > 0, -value[i], p.ids[i]))
     rows = []
     for place, i in enumerate(ordered, 1):
-        name, volume = p.ids[i], s.volume.get(p.ids[i])
+        name, volume = p.ids[i], traded_value.get(p.ids[i])
         reason = reasons.get(name, "")
         rows.append(
             {

@@ -63,7 +63,8 @@ def run(
             paper=State(paper["positions"], paper["nav"]) if paper["nav"].height else None,
             **situation,
         )  # fmt: skip
-        lists.append(_of(mandate, seen, obstacle, solve.row(0, named=True), mine, end))
+        volume = average_volume(situation["prices"], end)
+        lists.append(_of(mandate, seen, obstacle, solve.row(0, named=True), mine, end, volume))
     return orders.joined(lists)
 
 
@@ -74,6 +75,7 @@ def _of(
     solve: Mapping[str, Any],
     mine: Mapping[str, pl.DataFrame],
     end: date,
+    volume: Mapping[str, float],
 ) -> OrderList:
     status, message = str(solve["status"]), solve["message"]
     targets = _live(mine["targets"], end)
@@ -102,7 +104,25 @@ def _of(
         decision=status,
         reasons=dict(trades.select("instrument_id", "reason").iter_rows()),
         message=message,
+        volume=volume,
     )
+
+
+VOLUME_SESSIONS = 21
+"""Bars over which traded value is averaged: a month."""
+
+
+def average_volume(prices: pl.DataFrame, end: date) -> dict[str, float]:
+    """Mean dollar volume of the last bars by name, where there is any; empty without the column."""
+    if "dollar_volume" not in prices.columns:
+        return {}
+    known = prices.filter((pl.col("date") <= end) & (pl.col("dollar_volume") > 0))
+    mean = (
+        known.sort("instrument_id", "date")
+        .group_by("instrument_id", maintain_order=True)
+        .agg(pl.col("dollar_volume").tail(VOLUME_SESSIONS).mean())
+    )
+    return dict(mean.iter_rows())
 
 
 def _live(rows: pl.DataFrame, end: date) -> pl.DataFrame:
