@@ -184,5 +184,5 @@ def second_opinion(p: Problem, solution: Solution) -> float:
     form = reduce(p)
     if not len(form.x):
         return p.objective(solution.weights) - p.objective(form.rest)
-    other = program.build(p).by_another()
+    other = program.build(p, power_cones=True).by_another()
     return p.objective(solution.weights) - p.objective(exact(p, form, other))

@@ -260,6 +260,9 @@ class Solution:
     solver: str = ""
     seconds: float = float("nan")
     multipliers: dict[str, float] = field(default_factory=dict)
-    """Price of each binding limit, by ``Limit.key``: the objective gained per unit by which it is loosened, ≥ 0."""
+    """Price of each binding limit, by ``Limit.key``: the objective gained per unit by which it is loosened, ≥ 0.
+
+    Where that jumps (several limits meet at the answer), a number between the gain and what tightening would lose.
+    """
     given_way: tuple[str, ...] = ()
     """Limits that were loosened, each in words with its old and new value."""

@@ -42,8 +42,11 @@ NO_GAIN = 1e-9
 Value = Callable[[Problem, Reduced], Any]
 
 
-def build(problem: Problem) -> Program:
-    """The compiled program of a problem; PortfolioError lists the limits that have no convex form."""
+def build(problem: Problem, *, power_cones: bool = False) -> Program:
+    """The compiled program of a problem; PortfolioError lists the limits that have no convex form.
+
+    power_cones: square-root impact too by power cones, which first-order methods like better.
+    """
     form = reduce(problem)
     faults = []
     if problem.objective_kind not in KINDS:
@@ -53,7 +56,7 @@ def build(problem: Problem) -> Program:
         faults.append("taxes on gains")
     if faults:
         raise PortfolioError("the problem has no convex form, because of: " + "; ".join(faults))
-    return Program(problem, form)
+    return Program(problem, form, power_cones=power_cones)
 
 
 @dataclass(eq=False)
@@ -88,7 +91,8 @@ class _Parameters:
 class Program:
     """A compiled problem. ``solve()`` answers it, ``solve(other)`` one that differs in numbers only."""
 
-    def __init__(self, problem: Problem, form: Reduced) -> None:
+    def __init__(self, problem: Problem, form: Reduced, *, power_cones: bool = False) -> None:
+        self._power_cones = power_cones
         self._first, self._form = problem, form
         self._signature = _signature(problem, form)
         self._parameters = _Parameters()
@@ -153,7 +157,7 @@ class Program:
             raise PortfolioError("the program has no choice left, so there is nothing to compare")
         self._parameters.set(self._first, self._form)
         goal = self._main.problem
-        plain = not self._form.balls and self._first.objective_kind != "risk_budget"
+        plain = not self._form.balls and self._first.objective_kind in objectives.QUADRATIC
         plain = plain and not objectives.rates(self._first)[1][self._form.x].any()
         with conic.blas().limit(limits=1), warnings.catch_warnings():
             # that it is not as exact as asked is for the comparison to show
@@ -376,7 +380,7 @@ class Program:
             held = number(lambda q, f: q.w0[f.x][hit]) * one
             unit = TYPICAL_TRADE
             ones, size = np.ones(len(hit)) * one, (x[hit] - held) / unit
-            if power == 1.5:  # second-order cones, which are solved more exactly
+            if power == 1.5 and not self._power_cones:  # second-order cones, which are solved more exactly
                 a, r = cp.Variable(len(hit), nonneg=True), cp.Variable(len(hit), nonneg=True)
                 extra += [a >= size, a >= -size]
                 extra.append(cp.SOC(t + r, cp.vstack([2.0 * a, t - r])))
