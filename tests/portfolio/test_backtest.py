@@ -12,8 +12,9 @@ from portfolio_market import Market
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.core.portfolio import Costs, Mandate
-from wealthos_pipeline.portfolio import backtest, conic, fast
+from wealthos_pipeline.portfolio import accounts, backtest, conic, fast
 from wealthos_pipeline.portfolio.backtest import Backtest, State
+from wealthos_pipeline.portfolio.panel import build
 
 TABLES = ("targets", "solves", "trades", "positions", "nav", "events")
 
@@ -112,8 +113,22 @@ def test_decisions_are_on_month_ends_and_fill_the_session_after(
         {},
         {"fill": "open", "rebalance": "week", "cash_buffer": 0.05, "objective": "min_variance"},
         {"objective": "min_variance"},
+        {
+            "long_only": False,
+            "max_short": 0.3,
+            "max_gross": 1.6,
+            "fill_participation": 0.0005,
+            "costs": Costs(impact=0.5, borrow_bp=300),
+        },
+        {"lots": True, "objective": "equal_weight", "rebalance": "week"},
     ],
-    ids=["core", "open fills by week", "minimum variance"],
+    ids=[
+        "core",
+        "open fills by week",
+        "minimum variance",
+        "shorts, impact and thin volume",
+        "lots",
+    ],
 )
 def test_resuming_at_any_session_gives_the_same_bits(
     market: Market, core: Mandate, changes: dict[str, Any]
@@ -135,6 +150,41 @@ def test_resuming_at_any_session_gives_the_same_bits(
         for table in TABLES:
             want = getattr(whole, table).filter(pl.col("date") >= cut)
             assert getattr(again, table).equals(want), (cut, table)
+
+
+def test_every_session_reconciles_to_the_last_ten_thousandth(
+    market: Market, core: Mandate, core_run: Backtest, benchmark_run: Backtest
+) -> None:
+    panel = build(market.prices, market.calendar)
+    thin = core.model_copy(
+        update={
+            "name": "thin", "long_only": False, "max_short": 0.3, "max_gross": 1.6,
+            "fill_participation": 0.0005, "costs": Costs(impact=0.5, borrow_bp=300),
+        }
+    )  # fmt: skip
+    rates = pl.DataFrame({"date": [date(2017, 1, 3), date(2018, 1, 3)], "rate": [0.01, 0.03]})
+    made = market.run(thin, rates=rates)
+    kinds = set(made.events["kind"])
+    assert kinds >= {
+        "deposit",
+        "buy",
+        "sell",
+        "commission",
+        "spread",
+        "impact",
+        "dividend",
+        "split",
+    }
+    assert kinds >= {"borrow", "interest", "unfilled"}
+    for run in (core_run, benchmark_run, made):
+        off = accounts.reconcile(run.events, run.positions, run.nav, panel)
+        assert off.height == run.nav.height
+        assert off.select(pl.col(*accounts.RESIDUALS).abs().max()).row(0) == (0, 0, 0, 0.0)
+    cut = made.nav["date"][400]
+    later = [f.filter(pl.col("date") >= cut) for f in (made.events, made.nav)]
+    off = accounts.reconcile(later[0], made.positions, later[1], panel)
+    assert off.height == later[1].height - 1
+    assert off.select(pl.col(*accounts.RESIDUALS).abs().max()).row(0) == (0, 0, 0, 0.0)
 
 
 def test_later_data_change_nothing_before(
@@ -385,7 +435,9 @@ def test_an_open_fill_uses_the_open(market: Market) -> None:
     paid = held.select((pl.col("units") * price).sum()).item()
     cash = at_open.nav["cash"][1]
     assert paid + cash == pytest.approx(mandate.initial_nav, rel=1e-9)
-    told = at_open.events.filter(pl.col("kind") == "buy", pl.col("date") == day).join(bars, on="instrument_id")
+    told = at_open.events.filter(pl.col("kind") == "buy", pl.col("date") == day).join(
+        bars, on="instrument_id"
+    )
     assert told.height == held.height
     assert (told["price"] == told.select(price.alias("x"))["x"]).all()
     assert at_open.nav["return_net"][1] != 0.0

@@ -42,6 +42,12 @@ TICKS = 10_000
 """Ticks in one unit of the base currency."""
 TRADE_FLOOR = 1e-9
 """Changes of weight up to this are no trade."""
+LARGEST = 2**51
+"""Ticks below which Float64 money gives every integer back."""
+TOO_MUCH = (
+    f"above {LARGEST // TICKS:,} of its currency 1/10,000 cannot be counted exactly; start with a smaller "
+    "initial_nav"
+)
 BLOCK = 1 << 19
 """Events of a block at least; a session's never straddle two."""
 
@@ -161,6 +167,10 @@ class Account:
     """Events: row, kind, name, units, price, amount, why."""
 
     def __post_init__(self) -> None:
+        if not abs(self.cash) < LARGEST:
+            raise PortfolioError(
+                f"an account of {self.cash / TICKS:,.0f} cannot be kept: {TOO_MUCH}"
+            )
         n = len(self.shares)
         self.order, self.sigma, self.volume = np.zeros(n), np.full(n, np.nan), np.full(n, np.nan)
         self.value = np.zeros(n, dtype=np.int64)
@@ -256,9 +266,7 @@ class Account:
             )  # fmt: skip
             if row < 0:
                 raise PortfolioError(
-                    f"the account holds more than {ledger.LARGEST / TICKS:,.0f} of its currency on "
-                    f"{feed.panel.dates[-1 - row]}, beyond which 1/10,000 cannot be counted exactly; start "
-                    "with a smaller initial_nav"
+                    f"the account cannot be kept beyond {feed.panel.dates[-1 - row]}: {TOO_MUCH}"
                 )
             if self.journal and written[0]:
                 self.blocks.append(tuple(x[: written[0]] for x in block))

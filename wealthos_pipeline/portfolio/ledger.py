@@ -20,11 +20,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-TICKS = 10_000
-"""Ticks in one unit of the base currency."""
-LARGEST = 2.0**53
-"""Ticks up to which a Float64 holds every integer: 900 billion of the base currency."""
-
 KINDS = (
     "deposit", "split", "dividend", "borrow", "interest", "sell", "buy", "commission", "spread", "impact",
     "unfilled", "delisting",
@@ -135,7 +130,8 @@ def advance(
     e_amount: np.ndarray, e_why: np.ndarray, written: np.ndarray,
 ) -> int:  # fmt: skip
     """Sessions [start, stop); returns the session that it stopped before (no room for its events), or
-    ``−1 − row`` where money is beyond ``LARGEST``.
+    ``−1 − row`` where money is 2^51 ticks or more, 225 billion of the base currency: as Float64 it does not give every
+    integer back then.
 
     price, age: T × N last closes and their ages (0: a bar). ratio: shares a share on the bar. income: cash a
     share (after the split). fill: price at which orders fill, NaN where there is none. ratio, income and
@@ -305,7 +301,7 @@ def advance(
                 value[i] = 0
                 continue
             worth = _money(shares[i], price[r, i])
-            if not abs(worth) < 9007199254740992.0:
+            if not abs(worth) < 2251799813685248.0:
                 return -1 - r
             if age[r, i] >= rules[7]:
                 amount = np.int64(worth)
@@ -320,7 +316,7 @@ def advance(
             value[i] = np.int64(worth)
             nav += worth
             names += 1
-        if not (abs(nav) < 9007199254740992.0 and abs(float(cash)) < 9007199254740992.0):
+        if not (abs(nav) < 2251799813685248.0 and abs(float(cash)) < 2251799813685248.0):
             return -1 - r
         state[0] = cash
         state[1] = np.int64(nav)
