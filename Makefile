@@ -7,7 +7,7 @@ PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run ui serve test lint types format bench soak check-peers research docs lock clean
+.PHONY: help setup run ui serve test lint types format bench soak check-peers research research-risk docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ check-peers: $(READY) ## compare numbers with other libraries, in environments o
 
 research: $(READY) ## what the factors were worth on the large panel; writes docs/research/factors.md
 	@$(BIN)/python benchmarks/factor_ic.py $(ARGS)
+
+research-risk: $(READY) ## how good the risk models' forecasts were on the large panel; writes docs/research/risk.md
+	@$(BIN)/python benchmarks/risk_models.py $(ARGS)
 
 docs: $(READY) ## write the generated pages: tables, factors, command line
 	@$(BIN)/python docs/generate.py
