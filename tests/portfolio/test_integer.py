@@ -152,7 +152,7 @@ def test_longs_and_shorts_agree_with_brute_force() -> None:
     )  # fmt: skip
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000), n=st.integers(2, 12), names=st.integers(1, 12),
     least=st.sampled_from([None, 0.02, 0.1]), trade=st.sampled_from([None, 0.05]),

@@ -64,8 +64,8 @@ def after_sale(
     """Lots that remain, in their given order, and what each sale realised, in the order of sale.
 
     FIFO goes by date, highest cost first by cost a unit, ``specific`` by ``Disposal.chosen`` or else by the
-    tax a unit at the price of this sale; ties by the lot's id. A name's sales must come oldest first.
-    PortfolioError lists what cannot be: more sold than held, a lot that is not there, numbers beyond
+    tax a unit at the price of this sale; ties by the lot's id. A sale takes no lot that was bought after its
+    day; a name's sales must come oldest first. PortfolioError lists what cannot be: more sold than held, a lot that is not there, numbers beyond
     int64. Nothing is then taken from any lot.
     """
     faults = [f for lot in lots for f in _lot_faults(lot)]
@@ -80,6 +80,7 @@ def after_sale(
     for sale in sales:
         said = f"sale of {sale.units} {sale.instrument_id} on {sale.day}"
         mine = [lot for lot in left.values() if lot.instrument_id == sale.instrument_id]
+        mine = [lot for lot in mine if lot.acquired <= sale.day]
         faults += [f"{said}: {f}" for f in _sale_faults(sale, mine, policy)]
         if faults:
             continue
@@ -175,8 +176,5 @@ def _sale_faults(sale: Disposal, lots: Sequence[CostLot], policy: Tax) -> list[s
     can = [lot for lot in lots if not sale.chosen or lot.lot in sale.chosen]
     have = sum(lot.units for lot in can)
     if have < sale.units:
-        faults.append(f"only {have} units are there")
-    early = [lot.lot for lot in can if lot.acquired > sale.day]
-    if early:
-        faults.append(f"lot {', '.join(early)} was bought after it")
+        faults.append(f"only {have} units are held then")
     return faults

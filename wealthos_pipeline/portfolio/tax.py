@@ -154,6 +154,8 @@ class Segments:
     gap: float
 
 
+DUST = 1e-9
+"""Weights of a lot, or held beside the lots, up to this are rounding: no piece of their own."""
 FLAT = 1e-12
 """Differences of tax (fractions of net asset value) below this are none."""
 
@@ -205,15 +207,27 @@ def pieces(p: Problem, i: int, low: float, high: float) -> Pieces:
     # bought; lot by lot; held beyond the lots; short
     knots = np.concatenate([[start, 0.0], ends, [held, max(end, held)]])
     knots = np.clip(knots, start, end)
-    length = np.diff(knots)
-    keep = length > 1e-15
+    keep = _apart(knots)
+    length = np.diff(knots[np.concatenate([[True], keep])])
     if end <= 0.0 or not len(mine):
         return Pieces(start, np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
-    length, taxes, gains = length[keep], taxes[keep], gains[keep]
+    taxes, gains = taxes[keep], gains[keep]
     falls = np.diff(taxes) < 0.0
     if lots.gains_budget is not None:
         falls |= np.diff(gains) < 0.0
     return Pieces(start, length, taxes, gains, 1 + np.flatnonzero(falls))
+
+
+def _apart(knots: Floats) -> NDArray[np.bool_]:
+    """Pieces between rising knots that are kept: one shorter than DUST is part of the one after it, or of the last."""
+    keep = np.zeros(len(knots) - 1, dtype=np.bool_)
+    before = knots[0]
+    for j, knot in enumerate(knots[1:]):
+        if knot - before > DUST:
+            keep[j], before = True, knot
+    if before < knots[-1] and keep.any():
+        knots[1 + np.flatnonzero(keep)[-1]] = knots[-1]
+    return keep
 
 
 def piece_at(p: Problem, w: Floats) -> tuple[Floats, Floats, Floats]:
@@ -249,8 +263,10 @@ def curve(p: Problem, i: int) -> tuple[Floats, Floats]:
     slopes = lots.rate[mine] * lots.gain[mine]
     values = np.concatenate([[0.0], np.cumsum(slopes * np.diff(knots))])
     low, high = float(p.w0[i] - p.upper[i]), float(p.w0[i] - p.lower[i])
-    inside = knots[(knots > low) & (knots < high)]
-    x: Floats = np.unique(np.concatenate([[low], inside, [high]]))
+    ends = [low]
+    ends += [k for k in knots.tolist() if low + DUST < k < high - DUST]
+    x = np.array([*ends, high] if high > low else [low])
+    x = x[np.concatenate([[True], np.diff(x) > DUST])]
     return x, np.interp(x, knots, values)
 
 
