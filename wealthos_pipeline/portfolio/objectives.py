@@ -129,9 +129,21 @@ def slopes(p: Problem, w: Floats, risk_slope: Floats | None = None) -> tuple[Flo
         share = shares(p)
         gain = np.divide(share, w, out=np.zeros(len(w)), where=share > 0)
         return gain, -sigma / variance, 1.0
-    if kind == "cvar" and risk_slope is not None:
-        return np.zeros(len(w)), risk_slope, 1.0
+    if kind == "cvar":
+        risk = _tail_slope(p, w) if risk_slope is None else risk_slope
+        return np.zeros(len(w)), risk, 1.0
     raise ValueError(f"the objective {kind} has no slope")
+
+
+def _tail_slope(p: Problem, w: Floats) -> Floats:
+    """Slope of the CVaR term, with the worst scenarios in their order."""
+    R = scenarios(p)
+    tail = (1.0 - p.cvar_level) * len(R)
+    order = np.argsort(R @ w, kind="stable")
+    share = np.clip(tail - np.arange(len(R)), 0.0, 1.0) / tail
+    loss = max(conditional_value_at_risk(R @ w, p.cvar_level), 0.0)
+    price = p.risk_aversion * p.horizon * loss / normal_tail(p) ** 2
+    return np.asarray(price * (share @ R[order]), dtype=np.float64)
 
 
 __all__ = [

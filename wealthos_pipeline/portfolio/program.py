@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.portfolio import certificate, conic, native, objectives
+from wealthos_pipeline.portfolio import certificate, conic, native, objectives, risk_budgeting
 from wealthos_pipeline.portfolio.native import INFEASIBLE, SCALE, STATIONARY, TYPICAL_TRADE
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem, Solution
 from wealthos_pipeline.portfolio.reduced import Outcome, Reduced, reduce
@@ -38,6 +38,9 @@ SCALE_FREE = ("max_sharpe", "risk_budget")
 KINDS = (*objectives.QUADRATIC, *SCALE_FREE, "cvar")
 NO_GAIN = 1e-9
 """A best net return up to this share of the largest alpha is none."""
+
+NO_RISK = 1e-10
+"""A smallest variance (scaled as the programs are) up to this is none."""
 
 Value = Callable[[Problem, Reduced], Any]
 
@@ -127,6 +130,8 @@ class Program:
             raise PortfolioError(
                 "the program was built for a problem without a choice; build it anew"
             )
+        if p.objective_kind in SCALE_FREE and not _has_risk(p, form):
+            return _no_risk(p, 0)
         if p.objective_kind == "max_sharpe":
             return self._sharpe(p, form, self._main)
         self._parameters.set(p, form)
@@ -200,6 +205,8 @@ class Program:
         answer, status = _run(main)
         if status != "solved":
             return _stopped(p, answer, status)
+        if answer.primal <= NO_RISK:
+            return _no_risk(p, answer.iterations)
         t = float(main.variables["t"].value)
         x = np.asarray(main.variables["x"].value, dtype=np.float64) / t
         # the smallest variance φ of a net return `best` is SCALE/2 (best / S)²
@@ -239,8 +246,8 @@ class Program:
         t = float(main.variables["t"].value)
         x = np.asarray(main.variables["x"].value, dtype=np.float64) / t
         # y is in units of 1 / σ of equal weights; at the best scale ½ σ(y)² is ½
-        constant = 0.5 - np.log(_size(p) * np.sqrt(SESSIONS_PER_YEAR))
-        return Outcome(
+        constant = 0.5 - float(np.log(_size(p) * np.sqrt(SESSIONS_PER_YEAR)))
+        found = Outcome(
             "solved",
             form.whole(x),
             _duals(form, main, t),
@@ -250,6 +257,7 @@ class Program:
             _said(answer),
             _solver(),
         )
+        return replace(found, weights=risk_budgeting.refined(p, form, found))
 
     # ------------------------------------------------------------------ building
 
@@ -380,7 +388,9 @@ class Program:
             held = number(lambda q, f: q.w0[f.x][hit]) * one
             unit = TYPICAL_TRADE
             ones, size = np.ones(len(hit)) * one, (x[hit] - held) / unit
-            if power == 1.5 and not self._power_cones:  # second-order cones, which are solved more exactly
+            if (
+                power == 1.5 and not self._power_cones
+            ):  # second-order cones, which are solved more exactly
                 a, r = cp.Variable(len(hit), nonneg=True), cp.Variable(len(hit), nonneg=True)
                 extra += [a >= size, a >= -size]
                 extra.append(cp.SOC(t + r, cp.vstack([2.0 * a, t - r])))
@@ -430,6 +440,20 @@ class Program:
         alpha = number(lambda q, f: objectives.wanted(q)[f.x] * per(q))
         rest = number(lambda q, f: _pinned(q, f, objectives.wanted(q)) * per(q))
         return 0.5 * SCALE * p.horizon * cp.sum_squares(spread) - alpha @ x - rest + aside
+
+
+def _has_risk(p: Problem, form: Reduced) -> bool:
+    own = ((p.B[form.x] @ p.F) * p.B[form.x]).sum(axis=1) + p.d[form.x] ** 2
+    return bool(own.max(initial=0.0) > 0)
+
+
+def _no_risk(p: Problem, iterations: int) -> Outcome:
+    what = "largest Sharpe ratio" if p.objective_kind == "max_sharpe" else "share of it"
+    words = (
+        f"a portfolio within the limits has no risk in the risk model, so there is no {what}. Next: look at "
+        "the risk model and the names' prices, or choose mean_variance."
+    )
+    return Outcome("failed", p.w0.copy(), iterations=iterations, message=words)
 
 
 def _nothing(p: Problem, form: Reduced) -> Floats:
