@@ -68,12 +68,14 @@ def from_returns(
     weight = 0.5 ** (np.arange(S - 1, -1, -1) / settings.risk_half_life)
     seen = np.isfinite(window)
     there = seen.any(axis=1)  # sessions before the data begin are no gaps of anybody
-    window, weight, seen = window[there], weight[there], seen[there]
+    if not there.all():
+        window, weight, seen = window[there], weight[there], seen[there]
     S = len(window)
     w = seen * weight[:, None]
     total = w.sum(axis=0)
-    mean = np.where(seen, w * window, 0.0).sum(axis=0) / total
-    centred = np.where(seen, window - mean, 0.0)
+    known = np.where(seen, window, 0.0)
+    mean = (w * known).sum(axis=0) / total
+    centred = (known - mean) * seen
     sigma = np.sqrt((w * centred**2).sum(axis=0) / total)
     moving = sigma > 1e-12
     Z = np.where(moving, centred / np.where(moving, sigma, 1.0), 0.0)
