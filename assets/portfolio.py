@@ -85,14 +85,16 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
 
         lake, end = work.session.lake, work.end
         holdings = lake.read("clean.holdings")
-        since = _since(work, holdings, work.back(pipeline.LOOKBACK))
+        chosen = mandates(work.settings)
+        back = pipeline.lookback(chosen, work.settings.portfolio)
+        since = _since(work, holdings, work.back(back))
         prices = lake.read("clean.prices", start=since, columns=_PRICES)
         parts = [
             work.read(t, back=pipeline.LOOKBACK, columns=["date", "instrument_id", *names])
             for t, names in scores.items()
         ]
         frames = pipeline.run(
-            mandates(work.settings),
+            chosen,
             prices=prices.filter(pl.col("instrument_id").is_in(work.equities)),
             universe=work.universe(back=pipeline.LOOKBACK),
             predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
@@ -109,6 +111,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             start=work.start,
             end=end,
             late=work.late,
+            lots=lake.read("clean.lots"),
             scores=transforms.side_by_side(parts) if parts else None,
         )
         versions = {table: lake.version(table) for table in inputs}
@@ -124,6 +127,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         "clean.membership",
         "clean.instruments",
         "clean.holdings",
+        "clean.lots",
         "models.predictions",
         "models.evaluation",
         "portfolio.risk_exposures",
@@ -137,7 +141,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         inputs=inputs,
         definition=lambda s: (
             _mandate_files(s),
-            s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions"}),
+            s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions", "risk_sessions"}),
         ),
         rooms=("portfolio",),
         due=lambda session, dirty: _proposed_too_late(session),

@@ -65,8 +65,8 @@ class Costs(_Part):
 class GroupBound(_Part):
     """Bounds on the summed weight of a group of names.
 
-    A group is a sector, the names whose ``label`` (a column of ``clean.instruments``, or of
-    ``data/inputs/labels.csv``) is ``value``, or symbols. ``active``: the bounds are on the weight less the
+    A group is a sector, the names whose ``label`` (exchange, currency or asset_class of
+    ``clean.instruments``) is ``value``, or symbols. ``active``: the bounds are on the weight less the
     benchmark's.
     """
 

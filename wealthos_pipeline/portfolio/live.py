@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - ``date`` is an argument's name here
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio import decision
 from wealthos_pipeline.portfolio.accounts import Marks
 from wealthos_pipeline.portfolio.backtest import CASH, State, views
-from wealthos_pipeline.portfolio.panel import Panel, build
+from wealthos_pipeline.portfolio.panel import Panel, build, returns_before, volume_on
 from wealthos_pipeline.portfolio.risk import RiskModel
 from wealthos_pipeline.utils.config import PortfolioSettings
 
@@ -69,7 +70,6 @@ def propose(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
-    others: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Proposal:
     """Targets and trades for the close of ``date``; no rows at all for a mandate with ``live: false``.
 
@@ -93,7 +93,6 @@ def propose(
         late=late,
         lots=lots,
         scores=scores,
-        others=others,
     )
     if obstacle is not None:
         made = decision.held(mandate, situation, RUN_KIND, obstacle)
@@ -123,7 +122,6 @@ def situate(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
-    others: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[decision.Situation, str | None]:
     """What a live decision at the close of ``date`` looks at; and why none may be made, or None.
 
@@ -135,7 +133,7 @@ def situate(
     that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date``, or
     with a stale one, is frozen at its last price; one that never had a price makes the decision
     ``held``, with its name. lots: ``clean.lots`` of those holdings, for a mandate with a tax policy.
-    scores: standardised scores by factor and name, on ``date``; others: labels beside the sector, by name.
+    scores: standardised scores by factor and name, on ``date``.
     Where the price of something held is in doubt (``Panel.doubtful``), the portfolio's value and risk
     are too, and the decision is ``held``.
     late: sessions that have closed since ``date`` and whose prices are missing. With any, every price
@@ -149,7 +147,8 @@ def situate(
     panel = build(prices, calendar, ids=names)
     row = panel.row(calendar.slot(date))
     close: dict[str, float] = {}
-    if 0 <= row < len(panel.dates):
+    inside = 0 <= row < len(panel.dates)
+    if inside:
         traded = np.flatnonzero(panel.tradable(row))
         close = {panel.ids[i]: float(panel.close[row, i]) for i in traded}
     members = universe.filter(pl.col("date") == date)["instrument_id"].sort().to_list()
@@ -157,13 +156,12 @@ def situate(
         (pl.col("model") == mandate.model) & (pl.col("kind") == "live") & (pl.col("date") == date)
     )
     doubtful = []
-    if panel.doubtful is not None and 0 <= row < len(panel.dates):
+    if panel.doubtful is not None and inside:
         odd = {panel.ids[i] for i in np.flatnonzero(panel.doubtful[row])}
         doubtful = sorted(odd & {name for name, value in book.values.items() if value})
     z, ic, note = views(mandate, rows, evaluation, calendar, settings, date)
     nav = book.nav
     broken = bool(book.faults) or not nav > 0
-    described = decision.labels(instruments, date)
     situation = decision.Situation(
         date=date,
         nav=nav,
@@ -174,10 +172,12 @@ def situate(
         risk=risk_model,
         z=z,
         ic=ic,
-        labels=described if others is None else replace(described, others=others),
+        labels=decision.labels(instruments, date),
         note=" ".join(x for x in (note, book.origin) if x),
         scores=scores or {},
         lots=_lots(mandate, date, prices, lots, calendar) if supplied else (),
+        volume=volume_on(panel, row) if inside else {},
+        returns=partial(returns_before, panel, row, settings.risk_sessions) if inside else None,
     )
     if late:
         return situation, too_late(date, late)

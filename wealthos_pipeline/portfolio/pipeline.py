@@ -16,6 +16,12 @@ from wealthos_pipeline.utils.config import PortfolioSettings
 LOOKBACK = 45
 """Sessions before ``start`` that the frames must reach: the last decision, its fill, stale names."""
 
+
+def lookback(mandates: Sequence[Mandate], settings: PortfolioSettings) -> int:
+    """The same of prices: some mandates read the returns of past sessions."""
+    return max([LOOKBACK, *(backtest.lookback(m, settings) + 5 for m in mandates)])
+
+
 BACKTESTED = ("targets", "solves", "trades", "positions", "nav", "events")
 TABLES = (*BACKTESTED, "binding")
 CERTIFICATES = "certificates"
@@ -41,7 +47,6 @@ def run(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: pl.DataFrame | None = None,
-    others: pl.DataFrame | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Rows of dates ≥ ``start`` of the portfolio tables in ``TABLES``, and ``certificates``.
 
@@ -49,15 +54,13 @@ def run(
     from which each backtest resumes. None computes everything. Live rows are those of ``end``.
     late: sessions after ``end`` whose prices should be here and are not (see ``live.propose``).
     lots: ``clean.lots``. scores: ``date, instrument_id`` and the factors that mandates bound (see
-    ``mandates.factors_bound``), over the decision dates at least. others: labels beside the sector, as rows
-    ``instrument_id, label, value``.
+    ``mandates.factors_bound``), over the decision dates at least.
     """
     models = risk.from_frames(exposures, factors)
     bars = panel.build(prices, calendar)
     out: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
     proofs: list[pl.DataFrame] = []
-    known = labelled(others)
-    today = None if scores is None else scored(scores.filter(pl.col("date") == end))
+    seen = None if scores is None else scores_on(scores)
     for mandate in (*mandates, backtest.EQUAL_WEIGHT):
         done = backtest.run(
             mandate,
@@ -72,6 +75,7 @@ def run(
             state=None if state is None or start is None else _resume(state, mandate, start),
             start=start,
             end=end,
+            scores=seen,
         )
         for name in BACKTESTED:
             out[name].append(getattr(done, name))
@@ -93,8 +97,7 @@ def run(
             settings=settings,
             late=late,
             lots=lots,
-            scores=today,
-            others=known,
+            scores=None if seen is None else seen(end),
         )
         for name in live.DECIDED:
             out[name].append(getattr(proposal, name))
@@ -123,19 +126,13 @@ def scored(scores: pl.DataFrame) -> dict[str, dict[str, float]]:
     for factor in scores.columns:
         if factor not in ("date", "instrument_id"):
             values = scores[factor].cast(pl.Float64).fill_nan(None).to_list()
-            own = {n: v for n, v in zip(names, values, strict=True) if v is not None}
-            out[factor] = own
+            out[factor] = {n: v for n, v in zip(names, values, strict=True) if v is not None}
     return out
 
 
-def labelled(others: pl.DataFrame | None) -> dict[str, dict[str, str]] | None:
-    """Labels by label, then name, from rows ``instrument_id, label, value``."""
-    if others is None:
-        return None
-    out: dict[str, dict[str, str]] = {}
-    for name, label, value in others.select("instrument_id", "label", "value").iter_rows():
-        out.setdefault(label, {})[name] = value
-    return out
+def scores_on(scores: pl.DataFrame) -> backtest.Scores:
+    """``scored`` of any date."""
+    return lambda day: scored(scores.filter(pl.col("date") == day))
 
 
 def _of(frame: pl.DataFrame, mandate: Mandate) -> pl.DataFrame:

@@ -11,6 +11,9 @@ import polars as pl
 from wealthos_pipeline.portfolio.problem import Floats
 from wealthos_pipeline.portfolio.risk import RiskModel
 
+OTHERS = ("exchange", "currency", "asset_class")
+"""Labels beside the sector."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -62,12 +65,17 @@ class Situation:
 
 
 def labels(instruments: pl.DataFrame, day: date) -> Labels:
-    """Sector and symbol of each instrument as of ``day``: its description valid then, or its first."""
+    """Labels of each instrument as of ``day``: its description valid then, or its first.
+
+    Beside sector and symbol: exchange, currency and asset class, where they are columns.
+    """
+    beside = [c for c in OTHERS if c in instruments.columns]
     order = instruments.sort("instrument_id", "valid_from")
     sector: dict[str, str] = {}
     symbol: dict[str, str] = {}
-    for name, sym, sec, since in order.select(
-        "instrument_id", "symbol", "sector", "valid_from"
+    others: dict[str, dict[str, str]] = {c: {} for c in beside}
+    for name, sym, sec, since, *rest in order.select(
+        "instrument_id", "symbol", "sector", "valid_from", *beside
     ).iter_rows():
         if name in symbol and since > day:
             continue
@@ -75,4 +83,7 @@ def labels(instruments: pl.DataFrame, day: date) -> Labels:
         sector.pop(name, None)
         if sec is not None:
             sector[name] = sec
-    return Labels(sector, symbol)
+        for label, value in zip(beside, rest, strict=True):
+            if value is not None:
+                others[label][name] = value
+    return Labels(sector, symbol, others)
