@@ -50,20 +50,20 @@ def test_modified_dietz_of_the_usual_example() -> None:
 
 
 def test_time_weighted_return_leaves_flows_out() -> None:
-    """100 grows by 10 %, 100 comes in, 210 falls by 10 %: −1 %, though 11 of money were lost."""
-    nav = nav_of([100, 210, 189], [0, 100, 0])
+    """100 grows by 10 %; 90 comes in at the next opening, and 200 fall by 10 %: −1 % in all."""
+    nav = nav_of([100, 110, 180], [0, 0, 90])
     assert performance.time_weighted(nav) == pytest.approx(1.1 * 0.9 - 1)
-    assert performance.time_weighted(nav.drop("flow")) == pytest.approx(0.89)
+    assert performance.time_weighted(nav.drop("flow")) == pytest.approx(0.8)
     assert performance.time_weighted(nav.head(1)) is None
     assert performance.session_returns(nav)["r"].to_list() == pytest.approx([0.1, -0.1])
 
 
 def test_money_weighted_feels_when_money_came() -> None:
-    nav = nav_of([100, 210, 189], [0, 100, 0], days=365)
+    nav = nav_of([100, 110, 180], [0, 0, 90], days=365)
     got = performance.money_weighted(nav)
     assert got.annual is not None
-    # −100 now, −100 after a year, 189 after two
-    assert -100 - 100 / (1 + got.annual) + 189 / (1 + got.annual) ** 2 == pytest.approx(0, abs=1e-9)
+    # −100 now, −90 after a year (the close before the session that it came in for), 180 after two
+    assert -100 - 90 / (1 + got.annual) + 180 / (1 + got.annual) ** 2 == pytest.approx(0, abs=1e-9)
     assert got.annual < performance.time_weighted(nav) / 2  # type: ignore[operator]
     assert got.period == pytest.approx((1 + got.annual) ** 2 - 1)
 

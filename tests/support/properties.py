@@ -38,11 +38,17 @@ LATEST_ONLY = {
     "portfolio.targets": pl.col("run_kind") == "live",
     "portfolio.solves": pl.col("run_kind") == "live",
     "portfolio.trades": pl.col("run_kind") == "live",
+    "portfolio.risk_contributions": pl.col("run_kind") == "live",
+    "portfolio.liquidity": pl.col("run_kind") == "live",
+    "portfolio.stress": pl.lit(True),
+    "portfolio.paths": pl.lit(True),
     "monitor.opportunities": pl.lit(True),
 }
 """Rows that exist for the latest session only and are replaced the day after, by design."""
 
-EXTRA_AT_THE_END = {"portfolio.risk_exposures", "portfolio.risk_factors"}
+EXTRA_AT_THE_END = {
+    "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.risk_contributions", "portfolio.liquidity",
+}  # fmt: skip
 """Estimated at month ends and, besides, at the latest session."""
 
 OPEN_ENDED = {

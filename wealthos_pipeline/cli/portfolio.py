@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wealthos_pipeline.cli import options, portfolio_orders
+from wealthos_pipeline.cli import options, portfolio_orders, portfolio_stress
 
 if TYPE_CHECKING:
     import polars as pl
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from wealthos_pipeline.cli.published import Published
 
 group = typer.Typer(no_args_is_help=True, help="Portfolios: targets, trades, reasons.")
+group.command()(portfolio_stress.stress)
 for _command in (portfolio_orders.orders, portfolio_orders.shortfall, portfolio_orders.book):
     group.command()(_command)
 

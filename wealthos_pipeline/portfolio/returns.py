@@ -3,8 +3,9 @@
 Conventions (GIPS 2020 where they say something):
 
 time-weighted
-    Daily returns chained. ``nav`` rows may have a ``flow``: money that came in (positive) or went out at the close
-    of the session, after its return was earned; absent means 0. ``r_t = (nav_t − flow_t) / nav_{t−1} − 1``.
+    Daily returns chained. ``nav`` rows may have a ``flow``: money that came in (positive) or went out at the opening of
+    the session, so that its return is earned on it; absent means 0. ``r_t = nav_t / (nav_{t−1} + flow_t) − 1``. For
+    the money-weighted numbers such a flow is of the close before.
 money-weighted
     The internal rate of return: the annual rate at which the first value and the flows, paid in, have the
     present value of the last value and what was taken out. Years of 365 days (as XIRR); a period shorter than a year is not
@@ -59,7 +60,7 @@ def annual(growth: float, n: int) -> float | None:
 
 
 def flows(nav: pl.DataFrame) -> Floats:
-    """Money that came in at each close; 0 where ``nav`` has no column ``flow``."""
+    """Money that came in at each opening; 0 where ``nav`` has no column ``flow``."""
     if "flow" not in nav.columns:
         return np.zeros(nav.height)
     return nav["flow"].fill_null(0.0).to_numpy()
@@ -73,7 +74,7 @@ def session_returns(nav: pl.DataFrame, *, gross: bool = False) -> pl.DataFrame:
     rows = nav.sort("date")
     value = rows["nav"].to_numpy()
     cost = rows["cost"].to_numpy() if gross else np.zeros(len(value))
-    r = (value[1:] - flows(rows)[1:] + cost[1:]) / value[:-1] - 1.0
+    r = (value[1:] + cost[1:]) / (value[:-1] + flows(rows)[1:]) - 1.0
     return pl.DataFrame({"date": rows["date"][1:], "r": r}, schema_overrides={"r": pl.Float64})
 
 
@@ -89,10 +90,11 @@ def money_weighted(nav: pl.DataFrame, *, gross: bool = False) -> MoneyWeighted:
     if rows.height < 2:
         return MoneyWeighted(None, None, None, "fewer than two values")
     value, came = rows["nav"].to_numpy(), flows(rows)
-    if gross:
-        came = came - rows["cost"].to_numpy()
     days = rows["date"].to_list()
-    inside = [(d, f) for d, f in zip(days[1:], came[1:].tolist(), strict=True) if f]
+    inside = [(d, f) for d, f in zip(days, came[1:].tolist(), strict=False) if f]
+    if gross:
+        cost = rows["cost"].to_numpy()[1:].tolist()
+        inside += [(d, -c) for d, c in zip(days[1:], cost, strict=True) if c]
     dietz = modified_dietz(float(value[0]), float(value[-1]), days[0], days[-1], inside)
     paid = [
         (days[0], -float(value[0])),

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.portfolio.accounts import Marks
-from wealthos_pipeline.portfolio.backtest import CASH
+from wealthos_pipeline.portfolio import held as holdings
+from wealthos_pipeline.portfolio.accounts import CASH
+from wealthos_pipeline.portfolio.marks import Marks
 from wealthos_pipeline.portfolio.panel import Panel, build
 from wealthos_pipeline.portfolio.problem import Floats
 from wealthos_pipeline.portfolio.scenarios import earned, frozen, session_returns
@@ -44,75 +45,6 @@ class VarForecasts:
     methods: pl.DataFrame
 
 
-@dataclass(frozen=True, eq=False)
-class Span:
-    """Sessions [start, stop) of a panel during which one portfolio holds the same units."""
-
-    mandate: str
-    run_kind: str
-    start: int
-    stop: int
-    columns: np.ndarray
-    units: Floats
-    cash: float
-
-
-def spans(
-    positions: pl.DataFrame, nav: pl.DataFrame, panel: Panel, calendar: TradingCalendar
-) -> list[Span]:
-    """Constant holdings by mandate, run kind and time, over the sessions that ``nav`` has.
-
-    Rows of a span are those of its snapshot's date and after, up to the next snapshot. A held name that
-    the panel lacks raises PortfolioError.
-    """
-    from wealthos_pipeline.core.errors import PortfolioError
-
-    code = {name: i for i, name in enumerate(panel.ids)}
-    out = []
-    ends = nav.group_by("mandate", "run_kind").agg(
-        pl.col("date").min().alias("first"), pl.col("date").max().alias("last")
-    )
-    for mandate, run_kind, first, last in ends.sort("mandate", "run_kind").iter_rows():
-        lo, hi = panel.row(calendar.slot(first)), panel.row(calendar.slot(last)) + 1
-        lo, hi = max(lo, 0), min(hi, len(panel.dates))
-        mine = positions.filter((pl.col("mandate") == mandate) & (pl.col("run_kind") == run_kind))
-        shots = [
-            (panel.row(calendar.slot(day)), part)
-            for (day,), part in sorted(
-                mine.sort("date", "instrument_id").partition_by("date", as_dict=True).items()
-            )
-        ]
-        for k, (row, part) in enumerate(shots):
-            start = max(row, lo)
-            stop = min(shots[k + 1][0] if k + 1 < len(shots) else hi, hi)
-            if start >= stop:
-                continue
-            cash, columns, units = 0.0, [], []
-            for name, amount in part.select("instrument_id", "units").iter_rows():
-                if name == CASH:
-                    cash = float(amount)
-                elif name not in code:
-                    raise PortfolioError(
-                        f"{mandate} holds {name} on {panel.dates[start]}, which has no price among "
-                        "those given; hand in prices of everything that is held"
-                    )
-                else:
-                    columns.append(code[name])
-                    units.append(float(amount))
-            out.append(
-                Span(
-                    mandate,
-                    run_kind,
-                    start,
-                    stop,
-                    np.array(columns, dtype=np.int64),
-                    np.array(units, dtype=np.float64),
-                    cash,
-                )
-            )
-    return out
-
-
 def forecasts(
     positions: pl.DataFrame,
     nav: pl.DataFrame,
@@ -124,8 +56,6 @@ def forecasts(
     end: date | None = None,
 ) -> VarForecasts:
     """See ``performance.var_forecasts``."""
-    from wealthos_pipeline.portfolio import held as holdings
-
     held = positions.filter(pl.col("instrument_id") != CASH)["instrument_id"].unique()
     panel = build(prices, calendar, ids=held) if held.len() else build(prices, calendar)
     tables = [contract(f"portfolio.{t}") for t in ("risk", "risk_outcomes", "risk_methods")]

@@ -185,6 +185,10 @@ class PortfolioSettings(_Part):
         2, ge=0, description="fundamental: Newey–West, of correlations"
     )
     var_sessions: int = Field(504, ge=60)
+    scenarios: Path | None = Field(None, description="folder of YAML; None: data/inputs/scenarios")
+    liquidity_participation: float = Field(
+        0.2, gt=0, le=1, description="share of the daily dollar volume that a sale takes"
+    )
     ic_sessions: int = Field(1260, ge=60)
     ic_prior_sessions: float = Field(250.0, gt=0, description="shrinks the IC towards 0")
 
