@@ -221,7 +221,7 @@ def _show(
     blank = [""] * len(told)
     for effect, words in WORDS.items():
         for (e, g), v in sorted(found.items()):
-            if e == effect and (effect in {"residual", "cost"} or abs(v) >= 5e-9):
+            if e == effect and (effect == "residual" or abs(v) >= 5e-8):
                 shown = _tiny(v) if effect == "residual" else _number(v)
                 body.append([f"{words}: {g}" if g else words, *blank, shown])
     total = math.fsum(found.values())

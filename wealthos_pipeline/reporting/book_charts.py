@@ -45,6 +45,12 @@ def shown(report: Report, has: Callable[[Book], bool]) -> list[Book]:
     return [b for b in report.books if has(b)][:MOST]
 
 
+def drifts(book: Book) -> bool:
+    """Whether there are weights of more than one decision."""
+    rows = book.weights
+    return rows.height > 0 and rows["date"].n_unique() > 1 and bool((rows["weight"] != 0).any())
+
+
 def stacked(report: Report, book: Book) -> tuple[pl.Series, list[tuple[str, np.ndarray]]]:
     """Dates, and (label, weights) from bottom to top: the largest names on average, others, cash.
 
@@ -68,7 +74,7 @@ def stacked(report: Report, book: Book) -> tuple[pl.Series, list[tuple[str, np.n
     bands = [(report.label(n), w) for n, w in lines.items()]
     if np.abs(others).max(initial=0.0) > 5e-4:
         bands.append(("others", others))
-    cash = 1.0 - np.sum([w for _, w in bands], axis=0)
+    cash = 1.0 - sum((w for _, w in bands), np.zeros(len(days)))
     if np.abs(cash).max(initial=0.0) > 5e-4:
         bands.append(("cash", cash))
     return days, bands
@@ -106,7 +112,7 @@ def _percent(axis: Any, digits: int = 0) -> None:
 
 
 def _weights(report: Report) -> Figure | None:
-    mine = shown(report, lambda b: b.weights.height > 0 and b.weights["date"].n_unique() > 1)
+    mine = shown(report, drifts)
     if not mine:
         return None
     figure, axes = _canvas(0.2 + 2.35 * len(mine), len(mine), sharex=True)

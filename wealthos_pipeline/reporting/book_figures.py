@@ -12,6 +12,7 @@ from wealthos_pipeline.reporting.book import Book
 from wealthos_pipeline.reporting.book_charts import (
     ROLLING,
     colour,
+    drifts,
     risk_bars,
     scenarios,
     stacked,
@@ -65,7 +66,7 @@ def _menu(panels: list[tuple[str, list[Figure]]]) -> tuple[list[Figure], list[Fi
 def _weights(report: Report) -> Figure | None:
     panels = []
     for book in report.books:
-        if not book.weights.height or book.weights["date"].n_unique() < 2:
+        if not drifts(book):
             continue
         days, bands = stacked(report, book)
         traces: list[Figure] = [
