@@ -292,12 +292,13 @@ def portfolio(days: list[date], number: int) -> dict[str, pl.DataFrame]:
         for i in range(6)
     ]  # fmt: skip
     solve = live | {
-        "status": "optimal", "objective": 0.01, "violation": 1e-9, "gap": 1e-9, "volatility": 0.15,
-        "turnover": 0.2, "ic": 0.01, "message": None,
+        "status": "optimal", "objective_kind": "mean_variance", "objective": 0.01, "violation": 1e-9,
+        "gap": 1e-9, "volatility": 0.15, "turnover": 0.2, "ic": 0.01, "message": None,
     }  # fmt: skip
     back = solve | {"run_kind": "backtest", "date": days[-3]}
     refused = live | {
         "mandate": "impossible", "status": "infeasible", "objective": None, "violation": None,
+        "objective_kind": "mean_variance",
         "gap": None, "volatility": None, "turnover": None, "ic": None,
         "message": "the weights cannot add up to 1\nraise max_weight",
     }  # fmt: skip
