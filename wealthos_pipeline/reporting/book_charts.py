@@ -22,6 +22,8 @@ NAMES = 9
 """Names of a portfolio over time; the others are put together."""
 BARS = 8
 """Bars of a kind in the risk picture."""
+SCENARIOS = 14
+"""Stress scenarios drawn in the mail."""
 SPAN = 2520
 """Sessions of weights that are drawn."""
 
@@ -103,6 +105,16 @@ def _canvas(height: float, rows: int = 1, **options: Any) -> tuple[Figure, list[
     from wealthos_pipeline.reporting.charts import _figure
 
     return _figure(height, rows, **options)
+
+
+def _title(axis: Axes, text: str) -> None:
+    """A title from the left edge of the figure: beside long labels there is no room for one."""
+    axis.set_title(" ")
+    said = axis.annotate(
+        text, (0, 1), xycoords=("figure fraction", "axes fraction"), xytext=(8, 4.5),
+        textcoords="offset points", fontsize=9, fontweight="bold", annotation_clip=False,
+    )  # fmt: skip
+    said.set_in_layout(False)
 
 
 def _percent(axis: Any, digits: int = 0) -> None:
@@ -189,7 +201,7 @@ def _falls(report: Report, *, factor: bool) -> Figure | None:
         axis.set_ylim(place[-1] - 0.6, 0.6)
         axis.grid(axis="y", visible=False)
         by = "risk factor" if factor else w.scheme
-        axis.set_title(f"{book.name} by {by}: percentage points of {w.window}")
+        _title(axis, f"{book.name} by {by}: last {w.window}, percentage points")
         _percent(axis.xaxis, 1)
     return figure
 
@@ -225,7 +237,7 @@ def _contributions(report: Report) -> Figure | None:
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.1)
         total = "" if book.risk_total is None else f", {100 * book.risk_total:.1f} % a year"
-        axis.set_title(f"{book.name}: shares of the volatility{total}")
+        _title(axis, f"{book.name}: shares of the forecast volatility{total}")
         _percent(axis.xaxis)
     return figure
 
@@ -281,9 +293,18 @@ def _rolling(report: Report) -> Figure | None:
     return figure
 
 
-def scenarios(books: Sequence[Book]) -> list[str]:
-    """Titles of the scenarios of all books, in their order."""
-    return list(dict.fromkeys(s.title for b in books for s in b.stress if s.pnl is not None))
+def scenarios(books: Sequence[Book], most: int | None = None) -> list[str]:
+    """Titles of the scenarios of all books, worst first: past crises, one's own, factor shocks.
+
+    most: so many, those with the least result of any book.
+    """
+    worst: dict[str, float] = {}
+    kinds: dict[str, int] = {}
+    for s in (s for b in books for s in b.stress if s.pnl is not None):
+        worst[s.title] = min(worst.get(s.title, np.inf), s.pnl or 0.0)
+        kinds[s.title] = {"historical": 0, "user": 1}.get(s.kind, 2)
+    kept = sorted(worst, key=lambda t: (worst[t], t))[:most]
+    return sorted(kept, key=lambda t: (kinds[t], worst[t], t))
 
 
 def _stress(report: Report) -> Figure | None:
@@ -292,7 +313,7 @@ def _stress(report: Report) -> Figure | None:
     mine = shown(report, lambda b: any(s.pnl is not None for s in b.stress))
     if not mine:
         return None
-    titles = scenarios(mine)
+    titles = scenarios(mine, SCENARIOS)
     figure, (axis,) = _canvas(0.75 + (0.1 + 0.15 * len(mine)) * len(titles))
     height = 0.8 / len(mine)
     for i, book in enumerate(mine):
@@ -311,8 +332,12 @@ def _stress(report: Report) -> Figure | None:
     axis.tick_params(axis="y", labelsize=7.5, labelcolor=INK)
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.14)
-    axis.set_title("Result of what is held now, by scenario")
-    axis.legend(loc="best", handlelength=0.9)
+    axis.set_ylim(-len(titles) + 0.4, 0.6)
+    _title(axis, "Result of what is held now")
+    axis.legend(
+        loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(mine), handlelength=0.9,
+        borderaxespad=0.1, columnspacing=1.2,
+    )  # fmt: skip
     _percent(axis.xaxis)
     return figure
 

@@ -71,6 +71,7 @@ def collect(
         if m.track is None and certificate is None:
             continue
         mandate = known.get(m.name)
+        mine = navs.get(m.name) if m.track is not None else None  # cash alone is nothing to explain
         liquidity = _liquidity(tables, m.name, lens.day)
         compliance = _compliance(tables, m.name, lens.day)
         orders = _orders(tables, m.name, lens.day)
@@ -97,9 +98,7 @@ def collect(
                 certificate=certificate,
                 binding=_binding(tables, m.name, certificate),
                 waterfalls=waterfalls(
-                    effects.filter(pl.col("mandate") == m.name),
-                    navs.get(m.name),
-                    navs.get(BENCHMARK),
+                    effects.filter(pl.col("mandate") == m.name), mine, navs.get(BENCHMARK)
                 ),
                 risk_parts=contributions,
                 risk_total=total,
@@ -107,7 +106,7 @@ def collect(
                 stress=stress,
                 stress_date=stressed,
                 weights=_weights(tables, m.name),
-                rolling=rolling(navs.get(m.name), navs.get(BENCHMARK)),
+                rolling=rolling(mine, navs.get(BENCHMARK)),
                 frontier=_frontier(tables, m.name, lens.day),
                 absent=tuple((k, ABSENT[k]) for k, none in empty.items() if none),
                 liquidity=liquidity,

@@ -53,12 +53,12 @@ def page(curves: Mapping[str, pl.DataFrame], marks: pl.DataFrame, title: str) ->
     """One HTML page with the chart; arguments as ``png``."""
     from wealthos_pipeline.reporting.interactive import library
 
-    body = json.dumps(figure(curves, marks, title), sort_keys=True)
+    body = json.dumps(figure(curves, marks, title), sort_keys=True).replace("</", "<\\/")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(title)}</title><script>{library()}</script></head>"
         '<body style="margin:0"><div id="chart" style="height:96vh"></div><script>'
-        f"const f={body.replace('</', '<\\/')};"
+        f"const f={body};"
         'Plotly.newPlot("chart",f.data,f.layout,{responsive:true,displaylogo:false});'
         "</script></body></html>\n"
     )

@@ -86,7 +86,7 @@ def _book(report: Report, b: Book) -> list[Block]:
             out.append(Text(sentence(b.certificate.message), "muted", full=True))
     out += _binding(b)
     out.append(Text(_holding(b), "muted"))
-    out += _compliance(b)
+    out += _compliance(report, b)
     out += _orders(report, b)
     out += _attribution(b)
     out += _risk(report, b)
@@ -103,7 +103,7 @@ def _book(report: Report, b: Book) -> list[Block]:
 def _certificate(c: Certificate) -> Figures:
     done = c.violation is not None
     kept = done and (c.violation or 0.0) <= TOLERANCE
-    solver = " ".join(
+    solver = ", ".join(
         x for x in (c.solver, f"{c.iterations} iterations" if c.iterations else "") if x
     )
     return Figures(
@@ -183,7 +183,7 @@ def _holding(b: Book) -> str:
     )
 
 
-def _compliance(b: Book) -> list[Block]:
+def _compliance(report: Report, b: Book) -> list[Block]:
     if b.compliance is None:
         return []
     words = {"held": "what is held", "target": "the targets", "orders": "the rounded orders"}
@@ -202,7 +202,7 @@ def _compliance(b: Book) -> list[Block]:
             cells(
                 words.get(x.stage, x.stage).capitalize(),
                 line(x.words),
-                x.worst or NONE,
+                report.label(x.worst) if x.worst else NONE,
                 number(x.value, 4),
                 number(x.bound, 4),
             )
