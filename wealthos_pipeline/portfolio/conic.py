@@ -123,10 +123,11 @@ def run_clarabel(
     return run(P, q, A, b, [("zero", zero), ("nonnegative", nonnegative), *blocks])
 
 
-def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones) -> Answer:
+def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones, *, full: bool = False) -> Answer:
     """Minimise ½ x'Px + q'x with ``b − A x`` in the cones; P upper triangular, sparse by column.
 
     One thread, tight tolerances, no time limit, a cold start: the answer depends on the numbers alone.
+    full: A has few zeros, and blocks of columns are factored together (five times faster then, slower else).
     """
     import clarabel
 
@@ -140,7 +141,7 @@ def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones) -> Answer:
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.max_threads = 1
-    settings.direct_solve_method = "qdldl"
+    settings.direct_solve_method = "faer" if full else "qdldl"
     settings.max_iter = 200
     settings.tol_gap_abs = settings.tol_gap_rel = 1e-9
     settings.tol_feas = 1e-9
@@ -149,10 +150,7 @@ def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones) -> Answer:
     solution = clarabel.DefaultSolver(P, q, A, b, built, settings).solve()
     x = np.array(solution.x, dtype=np.float64)
     z = np.array(solution.z, dtype=np.float64)
-    if len(P.data):
-        slope = P @ x + P.T @ x - P.diagonal() * x
-    else:
-        slope = np.zeros(len(x))
+    slope = P @ x + P.T @ x - P.diagonal() * x if len(P.data) else np.zeros(len(x))
     curved = 0.5 * float(x @ slope)
     return Answer(
         status=str(solution.status),

@@ -31,13 +31,13 @@ TYPICAL_TRADE = 0.01
 INFEASIBLE = ("PrimalInfeasible", "AlmostPrimalInfeasible")
 
 
-def takes(p: Problem) -> bool:
+def takes(p: Problem, form: Reduced | None = None) -> bool:
     """Whether objective, costs and every limit have a form here."""
     if p.objective_kind not in objectives.QUADRATIC or p.tax is not None or p.lot is not None:
         return False
     if p.impact is not None and p.impact.any() and p.impact_exponent != 0.5:
         return False
-    form = reduce(p)
+    form = form or reduce(p)
     return not form.other and all(_reference(p, form, b) is not None for b in form.bents)
 
 

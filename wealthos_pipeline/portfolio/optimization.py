@@ -51,7 +51,7 @@ def continuous(problem: Problem) -> Solution:
         found = None if outcome is None else certificate.certified(problem, outcome, form)
         if found is not None and found.status == "optimal":
             return found
-    if native.takes(problem):
+    if native.takes(problem, form):
         return certificate.certified(problem, native.solve(problem, form), form)
     from wealthos_pipeline.portfolio import program
 

@@ -166,8 +166,9 @@ class Problem:
     ) -> Problem:
         """A problem over names ``x000`` … with the same box and cost for each: notebooks, tests."""
         n = len(d)
+        width = max(3, len(str(n - 1)))
         values: dict[str, object] = {
-            "ids": tuple(f"x{i:03d}" for i in range(n)),
+            "ids": tuple(f"x{i:0{width}d}" for i in range(n)),
             "w0": np.zeros(n) if w0 is None else w0,
             "benchmark": np.full(n, 1.0 / n),
             "alpha": np.zeros(n) if alpha is None else alpha,

@@ -543,7 +543,9 @@ def _run(built: _Built) -> tuple[conic.Answer, str]:
     P = sparse.csc_matrix((len(q), len(q))) if data.get("P") is None else data["P"]
     P = sparse.csc_matrix(sparse.triu(P))
     A = sparse.csc_matrix(data["A"])
-    answer = conic.run(P, q, A, np.asarray(data["b"], dtype=np.float64), cones)
+    b = np.asarray(data["b"], dtype=np.float64)
+    full = {"full": True} if "losses" in built.rules else {}  # scenarios are a dense block
+    answer = conic.run(P, q, A, b, cones, **full)
     if answer.status in INFEASIBLE:
         return answer, "infeasible"
     size = max(1.0, float(np.abs(q).max(initial=0.0)))
