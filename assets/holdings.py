@@ -40,7 +40,7 @@ def computed(library: Library) -> tuple[Stage, ...]:
 def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
     def order_lists(work: Work) -> Mapping[str, pl.DataFrame]:
         """Compliance before the trade, and the orders of the last decisions in whole lots."""
-        from wealthos_pipeline.data.processors import membership
+        from wealthos_pipeline.data.processors import holdings_prices, membership
         from wealthos_pipeline.factors import transforms
         from wealthos_pipeline.portfolio import pipeline, pretrade, risk
 
@@ -74,6 +74,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
             calendar=calendar,
             settings=work.settings.portfolio,
             late=work.late,
+            warnings=holdings_prices.warnings(lake.read("clean.holdings_prices")),
             lots=lake.read("clean.lots"),
             scores=pipeline.scored(transforms.side_by_side(parts)) if parts else None,
         )
@@ -90,7 +91,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
         inputs=(
             "portfolio.targets", "portfolio.solves", "portfolio.trades", "portfolio.positions",
             "portfolio.nav", "portfolio.risk_exposures", "portfolio.risk_factors", "clean.holdings",
-            "clean.lots", "clean.prices", "clean.membership", "clean.instruments",
+            "clean.lots", "clean.holdings_prices", "clean.prices", "clean.membership", "clean.instruments",
             "models.predictions", "models.evaluation", *scores,
         ),
         definition=lambda s: (portfolio._mandate_files(s), s.portfolio.compliance),

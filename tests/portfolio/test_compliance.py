@@ -176,6 +176,12 @@ def test_an_order_list_is_checked_at_three_stages_and_sums_back(
     assert both.select((pl.col("unrounded_shares") / pl.col("units") - 1).abs().max()).item() < 1e-6
 
 
+def test_what_is_known_of_the_holdings_is_said(core: Mandate, decided: dict[str, Any]) -> None:
+    made = pretrade.run([core], **decided, warnings={core.name: "A: no price since 2022-09-01."})
+    assert made["order_lists"]["message"].item() == "A: no price since 2022-09-01."
+    assert made["order_lists"]["state"].item() == "ready"
+
+
 def test_as_decided_is_what_the_trades_say(core: Mandate, decided: dict[str, Any]) -> None:
     rows = pretrade.run([core], **decided)["orders"]
     got = orders.fractional(rows)

@@ -174,6 +174,8 @@ def _shown(
         pairs.append(
             ("left out", f"{row['dropped']} trades that make no whole lot or cannot be paid")
         )
+    if row["message"]:
+        pairs.append(("in words", row["message"]))
     facts(pairs, title=row["mandate"])
     shown = mine.with_columns(pl.col("instrument_id").replace(run.symbols()).alias("symbol")).select(
         "sequence", "side", "symbol", "shares", "price", "value", "cost", "participation", "weight_before",

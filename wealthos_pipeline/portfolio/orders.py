@@ -55,12 +55,13 @@ def make(
     reasons: Mapping[str, str],
     message: str | None = None,
     volume: Mapping[str, float] | None = None,
+    note: str | None = None,
 ) -> OrderList:
     """The order list of a decision that was solved.
 
     weights: n target weights of ``p``. decision: its status. reasons: why it trades, by name.
     message: what the decision says, where it is no reason for orders. volume: average daily dollar
-    volume by name, where the situation has none.
+    volume by name, where the situation has none. note: what a person should know of the holdings.
     """
     keys = {"mandate": mandate.name, "run_kind": "live", "date": s.date}
     if decision not in SENDABLE:
@@ -93,7 +94,7 @@ def make(
         "cash_before": r.cash_before, "cash_after": r.cash_after, "cash_target": r.cash_target,
         "sells": sides["sell"], "buys": sides["buy"], "cost": float(sent["cost"].sum()),
         "orders": sent.height, "dropped": body.height - sent.height, "breaches": len(missed),
-        "message": " ".join(said) or None,
+        "message": " ".join([*said, *([note] if note else [])]) or None,
     }  # fmt: skip
     return OrderList(_keyed(checked, keys, "portfolio.compliance"), body, _summary(summary))
 

@@ -33,12 +33,14 @@ def run(
     holdings: pl.DataFrame,
     universe: pl.DataFrame,
     risk_model: RiskModel | None,
+    warnings: Mapping[str, str] | None = None,
     **situation: Any,
 ) -> dict[str, pl.DataFrame]:
     """Rows of ``portfolio.compliance, orders, order_lists`` of every mandate with a decision on ``end``.
 
     stored: ``STORED``. The others, and ``situation``, are those of ``live.situate`` (prices, evaluation, instruments,
-    calendar, settings, late, lots, scores, others), all mandates together.
+    calendar, settings, late, lots, scores, others), all mandates together. warnings: what a person should know of the
+    holdings, by mandate (``holdings_prices.warnings``).
     """
     lists = []
     for mandate in mandates:
@@ -64,7 +66,9 @@ def run(
             **situation,
         )  # fmt: skip
         volume = average_volume(situation["prices"], end)
-        lists.append(_of(mandate, seen, obstacle, solve.row(0, named=True), mine, end, volume))
+        note = (warnings or {}).get(mandate.name)
+        row = solve.row(0, named=True)
+        lists.append(_of(mandate, seen, obstacle, row, mine, end, volume, note))
     return orders.joined(lists)
 
 
@@ -76,6 +80,7 @@ def _of(
     mine: Mapping[str, pl.DataFrame],
     end: date,
     volume: Mapping[str, float],
+    note: str | None,
 ) -> OrderList:
     status, message = str(solve["status"]), solve["message"]
     targets = _live(mine["targets"], end)
@@ -105,6 +110,7 @@ def _of(
         reasons=dict(trades.select("instrument_id", "reason").iter_rows()),
         message=message,
         volume=volume,
+        note=note,
     )
 
 
