@@ -38,6 +38,18 @@ def test_lanczos_is_what_answers_for_many_names_and_gives_the_same_bits_twice() 
     assert (values.tobytes(), V.tobytes()) == (found[0].tobytes(), found[1].tobytes())
 
 
+def test_where_an_array_lies_in_memory_changes_no_bit() -> None:
+    Y = factors(220, 200, 25) / 20
+    gram = Y.T @ Y
+    want = eigen.largest(gram, 10)
+    for offset in (1, 2, 3, 5):
+        room = np.empty(gram.size + offset)
+        moved = room[offset:].reshape(gram.shape)
+        moved[:] = gram
+        values, V = eigen.largest(moved, 10)
+        assert (values.tobytes(), V.tobytes()) == (want[0].tobytes(), want[1].tobytes())
+
+
 def test_an_eigenvalue_that_was_missed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lanczos that forgets the second largest: the certificate refuses, LAPACK answers."""
     import scipy.sparse.linalg
