@@ -38,6 +38,7 @@ LATEST_ONLY = {
     "portfolio.targets": pl.col("run_kind") == "live",
     "portfolio.solves": pl.col("run_kind") == "live",
     "portfolio.trades": pl.col("run_kind") == "live",
+    "portfolio.binding": pl.col("run_kind") == "live",
     "portfolio.risk_contributions": pl.col("run_kind") == "live",
     "portfolio.liquidity": pl.col("run_kind") == "live",
     "portfolio.stress": pl.lit(True),
