@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from assets._shared.portfolio_watch import PortfolioWatch
 from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
@@ -77,7 +78,8 @@ def stages(library: Library) -> tuple[Stage, ...]:
 
 
 def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
-    from wealthos_pipeline.portfolio import live, pipeline
+    from wealthos_pipeline.portfolio import checks, live, pipeline
+    from wealthos_pipeline.portfolio.backtest import EQUAL_WEIGHT
 
     def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
         """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
@@ -93,9 +95,13 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             work.read(t, back=pipeline.LOOKBACK, columns=["date", "instrument_id", *names])
             for t, names in scores.items()
         ]
+        prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
+        state = None
+        if work.start is not None:
+            state = {name: lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
         frames = pipeline.run(
             chosen,
-            prices=prices.filter(pl.col("instrument_id").is_in(work.equities)),
+            prices=prices,
             universe=work.universe(back=pipeline.LOOKBACK),
             predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
             evaluation=work.read("models.evaluation"),
@@ -103,9 +109,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
             factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
             holdings=holdings,
-            state={name: lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
-            if work.start is not None
-            else None,
+            state=state,
             calendar=work.session.calendar,
             settings=work.settings.portfolio,
             start=work.start,
@@ -113,6 +117,18 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             late=work.late,
             lots=lake.read("clean.lots"),
             scores=transforms.side_by_side(parts) if parts else None,
+        )
+        written = (*chosen, EQUAL_WEIGHT)
+        work.faults.update(
+            {
+                ("portfolio.targets", "weights_sum"): checks.weights_sum(
+                    frames["targets"], frames["solves"], written
+                ),
+                ("portfolio.solves", "limits_hold"): checks.limits_hold(frames["solves"]),
+                ("portfolio.nav", "nav_adds_up"): checks.accounts_add_up(
+                    frames, state, prices, work.session.calendar
+                ),
+            }
         )
         versions = {table: lake.version(table) for table in inputs}
         proofs = frames[pipeline.CERTIFICATES].with_columns(
@@ -149,5 +165,6 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         owner="team:portfolio",
         checked=("portfolio.targets", "portfolio.nav"),
         plots={"portfolio.nav": "nav"},
+        watch=PortfolioWatch(),
         latest_only={f"portfolio.{name}": ("run_kind", "live") for name in live.DECIDED},
     )(portfolios)

@@ -55,6 +55,8 @@ class Work:
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     hindsight: dict[str, pl.DataFrame] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """What the stage found wrong itself, by table and check, for its watch."""
 
     def say(self, table: str, name: str, words: str) -> None:
         """Note ``name: words`` for ``table``, and tell whoever watches the run."""
