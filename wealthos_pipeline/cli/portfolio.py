@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wealthos_pipeline.cli import options, portfolio_orders, portfolio_stress
+from wealthos_pipeline.cli import (
+    options,
+    portfolio_attribution,
+    portfolio_frontier,
+    portfolio_optimise,
+    portfolio_orders,
+    portfolio_stress,
+    portfolio_whatif,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -14,6 +22,10 @@ if TYPE_CHECKING:
     from wealthos_pipeline.cli.published import Published
 
 group = typer.Typer(no_args_is_help=True, help="Portfolios: targets, trades, reasons.")
+group.command()(portfolio_attribution.attribution)
+group.command()(portfolio_optimise.optimise)
+group.command()(portfolio_whatif.whatif)
+group.command()(portfolio_frontier.frontier)
 group.command()(portfolio_stress.stress)
 for _command in (portfolio_orders.orders, portfolio_orders.shortfall, portfolio_orders.book):
     group.command()(_command)
