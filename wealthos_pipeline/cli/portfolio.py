@@ -9,6 +9,7 @@ import typer
 from wealthos_pipeline.cli import (
     options,
     portfolio_attribution,
+    portfolio_explain,
     portfolio_frontier,
     portfolio_optimise,
     portfolio_orders,
@@ -137,18 +138,27 @@ def show(
 @group.command()
 def explain(
     symbol: Annotated[str, typer.Argument(help="Symbol of an instrument.")],
+    mandate: Annotated[
+        str | None,
+        typer.Option("--mandate", help="Decide again for one mandate: what pulls at the name."),
+    ] = None,
     root: options.Root = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say why each mandate wants more or less of one name: scores, predictions, trade reasons."""
+    """Say why each mandate wants more or less of one name: scores, predictions, trade reasons.
+
+    With --mandate: what expected return, risk, cost and each limit contribute, in basis points.
+    """
     from wealthos_pipeline.cli.lookup import find
-    from wealthos_pipeline.cli.output import cell, emit, facts, table
+    from wealthos_pipeline.cli.output import cell, emit, facts, note, table
     from wealthos_pipeline.cli.published import open_last
 
     run = open_last(options.load(root))
     by_symbol = {s: i for i, s in run.symbols().items()}
     name = find("symbol", symbol, by_symbol, 'wealthos sql "select symbol from clean.instruments"')
     body = explanation(run, name, by_symbol[name])
+    if mandate is not None:
+        body["decision"] = portfolio_explain.pulled(run, mandate, by_symbol[name])
     if as_json:
         emit(body)
         return
@@ -195,6 +205,12 @@ def explain(
             ],
             title="What the mandates want",
             right=("before", "target", "alpha", "risk"),
+        )
+    if mandate is not None:
+        portfolio_explain.show(body["decision"])
+    elif body["targets"]:
+        note(
+            f"what pulls at it: wealthos portfolio explain {name} --mandate {body['targets'][0]['mandate']}"
         )
 
 
