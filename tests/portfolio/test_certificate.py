@@ -301,3 +301,26 @@ def test_one_program_answers_many_questions() -> None:
         assert reused.objective == pytest.approx(fresh.objective, abs=1e-10)
     with pytest.raises(Exception, match="built for another problem"):
         asked.solve(replace(p, max_turnover=None))
+
+
+@pytest.mark.parametrize(
+    "kind", ["turnover", "long-short with impact", "maximum Sharpe, long-short", "cvar"]
+)
+def test_programs_are_compiled_once(kind: str) -> None:
+    import cvxpy as cp
+
+    built = program.build(kinds(1)[kind])._main
+    assert built is not None
+    assert built.problem.is_dcp(dpp=True)
+    _, chain, _ = built.problem.get_problem_data(cp.CLARABEL, solver_opts={})
+    assert chain is not None
+    assert built.problem.parameters()
+
+
+def test_a_program_made_when_nothing_was_held_knows_what_is_held_later() -> None:
+    p = rich(20, 1, lower=-0.1, upper=0.3, max_turnover=None, max_gross=1.2, max_short=0.1)
+    first = replace(p, w0=np.zeros(20), fixed=np.full(20, np.nan), fixed_why=("",) * 20)
+    later = replace(first, w0=p.w0)
+    reused, fresh = program.build(first).solve(later), program.build(later).solve()
+    assert reused.status == fresh.status == "optimal"
+    assert reused.objective == pytest.approx(fresh.objective, abs=1e-10)
