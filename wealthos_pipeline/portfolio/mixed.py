@@ -315,13 +315,14 @@ class _Build:
         nothing = least > most
         least[nothing], most[nothing] = 0.0, 0.0
         count = b.add(least, most, whole=True)
-        b.each(w0, w0, (self.w, 1.0), (count, -step * priced))
+        scaled = w0 / step  # in lots, so that whole numbers meet coefficients of 1
+        b.each(scaled, scaled, (self.w, 1.0 / step), (count, np.where(priced, -1.0, 0.0)))
         at = np.flatnonzero(close)
         if len(at):
             must = np.isin(at, only).astype(float)
             end = b.add(must, np.ones(len(at)), whole=True)
             rows = np.arange(b.height - self.n, b.height)[at]
-            b.entries.append((rows, end, w0[at]))
+            b.entries.append((rows, end, scaled[at]))
             b.each(-np.inf, most[at], (count[at], 1.0), (end, most[at]))
             b.each(least[at], np.inf, (count[at], 1.0), (end, least[at]))
 
