@@ -39,6 +39,7 @@ LATEST_ONLY = {
     "portfolio.solves": pl.col("run_kind") == "live",
     "portfolio.trades": pl.col("run_kind") == "live",
     "portfolio.binding": pl.col("run_kind") == "live",
+    "portfolio.compliance": pl.col("run_kind") == "live",
     "portfolio.risk_contributions": pl.col("run_kind") == "live",
     "portfolio.liquidity": pl.col("run_kind") == "live",
     "portfolio.stress": pl.lit(True),
