@@ -462,3 +462,13 @@ def test_lookback_covers_what_objectives_read() -> None:
     assert backtest.lookback(plain_one, PortfolioSettings()) == backtest.LOOKBACK
     tail = plain_one.model_copy(update={"objective": "cvar"})
     assert backtest.lookback(tail, PortfolioSettings(risk_sessions=504)) > 504
+
+
+def test_splits_come_from_the_index_where_there_is_no_ratio(calendar: TradingCalendar) -> None:
+    rows, weights = random_market(calendar, 23, shorts=True)
+    assert (rows["split_ratio"] != 1).sum() > 3
+    told = simulate(framed(weights), rows, calendar)
+    again = simulate(framed(weights), rows.drop("split_ratio"), calendar)
+    np.testing.assert_allclose(again.nav["nav"], told.nav["nav"], rtol=1e-12)
+    kinds = [f.events["kind"].value_counts().sort("kind") for f in (told, again)]
+    assert kinds[0].equals(kinds[1])

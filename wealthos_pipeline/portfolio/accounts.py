@@ -240,7 +240,11 @@ class Account:
         results = np.empty((stop - start, ledger.RESULTS), dtype=np.int64)
         turnover = np.empty(stop - start)
         kept = np.empty((stop - start, n))
-        room = max(BLOCK if decided is not None else 0, 2 * (9 * n + 2)) if self.journal else 0
+        room = (
+            max(BLOCK if decided is not None else 0, 2 * (ledger.WORST * n + 2))
+            if self.journal
+            else 0
+        )
         row = start
         while row < stop:
             block = (

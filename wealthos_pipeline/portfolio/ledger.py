@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+TICKS = 10_000.0
+LARGEST = 2.0**51
+
 KINDS = (
     "deposit", "split", "dividend", "borrow", "interest", "sell", "buy", "commission", "spread", "impact",
     "unfilled", "delisting",
@@ -37,6 +40,9 @@ WHY = (
 )
 """Why something was not filled, by code."""
 NO_PRICE, VOLUME, CASH_SHORT, UNPRICED = 1, 2, 3, 4
+WORST = 10
+"""Events of one name in a session at most (besides two of no name): split, dividend, borrow, two of what was
+not filled, the trade and its three costs, delisting."""
 SCALED = 0.99
 """Purchases that lack of cash makes smaller than this share of the order are events; less is what
 their costs take."""
@@ -77,7 +83,7 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., An
 @_compiled("float64(float64, float64)")
 def _money(units: float, price: float) -> float:
     """Ticks of ``units`` at ``price``, half to even; a float, so that the caller can bound it."""
-    return float(np.rint(units * price * 10_000.0))
+    return float(np.rint(units * price * TICKS))
 
 
 @_compiled("int64(float64[::1], float64, float64, float64, float64, int64[::1])")
@@ -86,12 +92,12 @@ def _charges(
 ) -> int:
     """Commission, spread and impact of a fill worth ``value`` into ``out``; their sum. All in ticks."""
     size = abs(value)
-    out[0] = np.int64(np.rint(size * rules[0] * 10_000.0))
-    out[1] = np.int64(np.rint(size * rules[1] * 10_000.0))
+    out[0] = np.int64(np.rint(size * rules[COMMISSION_RATE] * TICKS))
+    out[1] = np.int64(np.rint(size * rules[SPREAD_RATE] * TICKS))
     out[2] = 0
-    if rules[2] > 0.0 and sigma > 0.0 and volume > 0.0:
-        rate = rules[2] * sigma * (size / volume) ** rules[3]
-        out[2] = np.int64(np.rint(size * rate * 10_000.0))
+    if rules[IMPACT_RATE] > 0.0 and sigma > 0.0 and volume > 0.0:
+        rate = rules[IMPACT_RATE] * sigma * (size / volume) ** rules[EXPONENT]
+        out[2] = np.int64(np.rint(size * rate * TICKS))
     return out[0] + out[1] + out[2]
 
 
@@ -145,7 +151,7 @@ def advance(
     n = shares.shape[0]
     acts, limited, paid_rates = ratio.shape[0] > 0, traded_volume.shape[0] > 0, rates.shape[0] > 0
     keep = 1 if e_row.shape[0] > 0 else 0
-    worst = 9 * n + 2
+    worst = WORST * n + 2
     fees = np.zeros(3, dtype=np.int64)
     units = np.zeros(n)
     at = written[0]
@@ -153,10 +159,10 @@ def advance(
         if keep and at + worst > e_row.shape[0]:
             written[0] = at
             return r
-        cash = state[0]
+        cash = state[CASH]
         cost = np.int64(0)
         changed = 0
-        opening = state[4] == r
+        opening = state[OPENED] == r
         if acts:
             for i in range(n):
                 if shares[i] == 0.0 and order[i] == 0.0:
@@ -166,7 +172,7 @@ def advance(
                     closing = order[i] == -shares[i]
                     gone = shares[i] * k - shares[i]
                     fraction = 0.0
-                    if rules[6] > 0.0:
+                    if rules[LOT] > 0.0:
                         left = shares[i] + gone
                         whole = np.trunc(left + np.sign(left) * 1e-9)
                         if abs(left - whole) > 1e-9:
@@ -174,7 +180,7 @@ def advance(
                             gone = whole - shares[i]
                     amount = np.int64(_money(fraction, price[r, i]))
                     if shares[i] != 0.0:
-                        at = _write(at, r, 1, i, 0, gone, np.nan if fraction == 0.0 else price[r, i], amount, keep,
+                        at = _write(at, r, SPLIT, i, 0, gone, np.nan if fraction == 0.0 else price[r, i], amount, keep,
                                     e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                         shares[i] += gone
                         cash += amount
@@ -183,32 +189,32 @@ def advance(
                 if shares[i] != 0.0 and income[r, i] != 0.0:
                     amount = np.int64(_money(shares[i], income[r, i]))
                     if amount != 0:
-                        at = _write(at, r, 2, i, 0, shares[i], income[r, i], amount, keep,
+                        at = _write(at, r, DIVIDEND, i, 0, shares[i], income[r, i], amount, keep,
                                     e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                         cash += amount
-        if rules[4] > 0.0 and not opening:
+        if rules[BORROW_RATE] > 0.0 and not opening:
             for i in range(n):
                 if value[i] < 0:
-                    amount = np.int64(np.rint(value[i] * rules[4]))
+                    amount = np.int64(np.rint(value[i] * rules[BORROW_RATE]))
                     if amount != 0:
-                        at = _write(at, r, 3, i, 0, shares[i], np.nan, amount, keep,
+                        at = _write(at, r, BORROW, i, 0, shares[i], np.nan, amount, keep,
                                     e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                         cash += amount
                         cost -= amount
         if paid_rates and not opening and rates[r] != 0.0:
-            amount = np.int64(np.rint(state[0] * rates[r]))
+            amount = np.int64(np.rint(state[CASH] * rates[r]))
             if amount != 0:
-                at = _write(at, r, 4, -1, 0, np.nan, np.nan, amount, keep,
+                at = _write(at, r, INTEREST, -1, 0, np.nan, np.nan, amount, keep,
                             e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                 cash += amount
         turnover[r - base] = 0.0
-        if state[2] == 1:
+        if state[PENDING] == 1:
             before = float(cash)
             for i in range(n):
                 if shares[i] != 0.0:
                     before += _money(shares[i], price[r, i])
             # what can be filled
-            lot = rules[6]
+            lot = rules[LOT]
             for i in range(n):
                 q = order[i]
                 if q == 0.0:
@@ -216,7 +222,7 @@ def advance(
                     continue
                 p = fill[r, i]
                 if not np.isfinite(p) or not np.isfinite(q):
-                    at = _write(at, r, 10, i, 1 if np.isfinite(q) else 4, q, p, 0, keep,
+                    at = _write(at, r, UNFILLED, i, NO_PRICE if np.isfinite(q) else UNPRICED, q, p, 0, keep,
                                 e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                     units[i] = 0.0
                     continue
@@ -224,9 +230,9 @@ def advance(
                     v = traded_volume[r, i]
                     if not np.isfinite(v):
                         v = volume[i]
-                    most = rules[5] * v / p
+                    most = rules[PARTICIPATION] * v / p
                     if np.isfinite(v) and abs(q) > most:
-                        at = _write(at, r, 10, i, 2, q - np.sign(q) * most, p, 0, keep,
+                        at = _write(at, r, UNFILLED, i, VOLUME, q - np.sign(q) * most, p, 0, keep,
                                     e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                         q = np.sign(q) * most
                 if lot > 0.0 and q != -shares[i]:
@@ -239,11 +245,11 @@ def advance(
                     p = fill[r, i]
                     amount = np.int64(_money(-q, p))
                     total = _charges(rules, q * p, q, sigma[i], volume[i], fees)
-                    at = _write(at, r, 5, i, 0, q, p, amount, keep,
+                    at = _write(at, r, SELL, i, 0, q, p, amount, keep,
                                 e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                     for k in range(3):
                         if fees[k] != 0:
-                            at = _write(at, r, 7 + k, i, 0, np.nan, np.nan, -fees[k], keep,
+                            at = _write(at, r, COMMISSION + k, i, 0, np.nan, np.nan, -fees[k], keep,
                                         e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                     cash += amount - total
                     cost += total
@@ -258,7 +264,7 @@ def advance(
                     spent += np.int64(_money(units[i], p))
                     spent += _charges(rules, units[i] * p, units[i], sigma[i], volume[i], fees)
                     count += 1
-            room = cash - state[3]
+            room = cash - state[OWED]
             scale = 1.0
             if spent > room:
                 # two ticks a purchase for the rounding of its four amounts
@@ -271,18 +277,18 @@ def advance(
                         q = q * scale
                         if lot > 0.0:
                             q = _in_lots(q, lot)
-                        if scale < 0.99:
-                            at = _write(at, r, 10, i, 3, units[i] - q, p, 0, keep,
+                        if scale < SCALED:
+                            at = _write(at, r, UNFILLED, i, CASH_SHORT, units[i] - q, p, 0, keep,
                                         e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                         if q == 0.0:
                             continue
                     amount = np.int64(_money(q, p))
                     total = _charges(rules, q * p, q, sigma[i], volume[i], fees)
-                    at = _write(at, r, 6, i, 0, q, p, -amount, keep,
+                    at = _write(at, r, BUY, i, 0, q, p, -amount, keep,
                                 e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                     for k in range(3):
                         if fees[k] != 0:
-                            at = _write(at, r, 7 + k, i, 0, np.nan, np.nan, -fees[k], keep,
+                            at = _write(at, r, COMMISSION + k, i, 0, np.nan, np.nan, -fees[k], keep,
                                         e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                     cash -= amount + total
                     cost += total
@@ -291,7 +297,7 @@ def advance(
                     changed = 1
             if before > 0.0:
                 turnover[r - base] = 0.5 * traded / before
-            state[2] = 0
+            state[PENDING] = 0
             for i in range(n):
                 order[i] = 0.0
         nav = float(cash)
@@ -301,11 +307,11 @@ def advance(
                 value[i] = 0
                 continue
             worth = _money(shares[i], price[r, i])
-            if not abs(worth) < 2251799813685248.0:
+            if not abs(worth) < LARGEST:
                 return -1 - r
-            if age[r, i] >= rules[7]:
+            if age[r, i] >= rules[DEAD]:
                 amount = np.int64(worth)
-                at = _write(at, r, 11, i, 0, -shares[i], price[r, i], amount, keep,
+                at = _write(at, r, DELISTING, i, 0, -shares[i], price[r, i], amount, keep,
                             e_row, e_kind, e_name, e_units, e_price, e_amount, e_why)  # fmt: skip
                 cash += amount
                 nav += worth
@@ -316,26 +322,26 @@ def advance(
             value[i] = np.int64(worth)
             nav += worth
             names += 1
-        if not (abs(nav) < 2251799813685248.0 and abs(float(cash)) < 2251799813685248.0):
+        if not (abs(nav) < LARGEST and abs(float(cash)) < LARGEST):
             return -1 - r
-        state[0] = cash
-        state[1] = np.int64(nav)
+        state[CASH] = cash
+        state[NAV] = np.int64(nav)
         row = r - base
-        results[row, 0] = state[1]
-        results[row, 1] = cash
-        results[row, 2] = cost
-        results[row, 3] = names
-        results[row, 4] = changed
+        results[row, R_NAV] = state[NAV]
+        results[row, R_CASH] = cash
+        results[row, R_COST] = cost
+        results[row, R_NAMES] = names
+        results[row, R_CHANGED] = changed
         if kept.shape[0] > 0 and changed:
             for i in range(n):
                 kept[row, i] = shares[i]
-        if decided.shape[0] > 0 and decided[r] >= 0 and state[1] > 0:
+        if decided.shape[0] > 0 and decided[r] >= 0 and state[NAV] > 0:
             d = decided[r]
-            worth = state[1] / 10_000.0
+            worth = state[NAV] / TICKS
             whole = 0.0
             for i in range(n):
                 w = weights[d, i]
-                held = value[i] / state[1]
+                held = value[i] / state[NAV]
                 if np.isnan(w):
                     whole += held
                     continue
@@ -343,11 +349,11 @@ def advance(
                 sigma[i], volume[i] = np.nan, np.nan
                 if sigmas.shape[0] > 0:
                     sigma[i], volume[i] = sigmas[d, i], volumes[d, i]
-                if abs(w - held) > rules[8]:
+                if abs(w - held) > rules[FLOOR]:
                     goal = 0.0 if w == 0.0 else w * worth / price[r, i]
                     order[i] = goal - shares[i]
             owed = min(0.0, 1.0 - whole) * worth
-            state[3] = np.int64(np.rint(owed * 10_000.0)) if abs(owed) > 1e-6 * worth else 0
-            state[2] = 1
+            state[OWED] = np.int64(np.rint(owed * TICKS)) if abs(owed) > 1e-6 * worth else 0
+            state[PENDING] = 1
     written[0] = at
     return stop

@@ -24,6 +24,8 @@ BASIS = 0.2
 """Share of the price up to which an unexplained return is cash; beyond, it is a change of units."""
 EXACT = 1e-9
 """Share of the price below which what remains is rounding."""
+COLUMNS = 256
+"""Names computed at a time, so that intermediate matrices stay small."""
 AGREES = 1e-3
 """Share of the price by which a stated dividend may differ from what the index says."""
 
@@ -66,35 +68,44 @@ class Actions:
         if shape[0] < 2 or not shape[1]:
             return none
         ratio, income = np.ones(shape), np.zeros(shape)
-        into = (marks.age[1:] == 0) & np.isfinite(marks.close[:-1])
-        close = marks.close[1:]
-        split = _split(panel, marks)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            earned = marks.tr[1:] / marks.tr[:-1] * marks.close[:-1] / split - close
-            share = earned / close
-        stated = np.zeros_like(close)
-        if panel.dividend is not None:
-            stated = np.where(np.isfinite(panel.dividend[1:]), panel.dividend[1:], 0.0)
-        known = (stated != 0.0) & (np.abs(earned - stated) <= AGREES * close)
-        paid = np.where(known, stated, np.where(np.abs(share) > EXACT, earned, 0.0))
-        rebased = into & ~known & (np.abs(share) > BASIS)
-        ratio[1:] = np.where(into, split, 1.0)
-        ratio[1:] = np.where(rebased, split * (1.0 + share), ratio[1:])
-        income[1:] = np.where(into & ~rebased, paid, 0.0)
+        for start in range(0, shape[1], COLUMNS):
+            part = np.s_[:, start : start + COLUMNS]
+            ratio[1:][part], income[1:][part] = _actions(panel, marks, part)
         if (ratio == 1.0).all() and not income.any():
             return none
         return cls(ratio, income)
 
 
-def _split(panel: Panel, marks: Marks) -> Floats:
-    """Stated splits into each bar but the first row's; 1 where there is none."""
+def _actions(panel: Panel, marks: Marks, part: tuple[slice, slice]) -> tuple[Floats, Floats]:
+    """Ratio and income of some columns, from the second session on."""
+    into = (marks.age[1:][part] == 0) & np.isfinite(marks.close[:-1][part])
+    close = marks.close[1:][part]
+    split = _split(panel, marks, part)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        growth = marks.tr[1:][part] / marks.tr[:-1][part]
+        earned = growth * marks.close[:-1][part] / split - close
+        share = earned / close
+    stated = np.zeros_like(close)
+    if panel.dividend is not None:
+        told = panel.dividend[1:][part]
+        stated = np.where(np.isfinite(told), told, 0.0)
+    known = (stated != 0.0) & (np.abs(earned - stated) <= AGREES * close)
+    paid = np.where(known, stated, np.where(np.abs(share) > EXACT, earned, 0.0))
+    rebased = into & ~known & (np.abs(share) > BASIS)
+    ratio = np.where(rebased, split * (1.0 + share), np.where(into, split, 1.0))
+    return ratio, np.where(into & ~rebased, paid, 0.0)
+
+
+def _split(panel: Panel, marks: Marks, part: tuple[slice, slice]) -> Floats:
+    """Stated splits into each bar from the second session on; 1 where there is none."""
     if panel.split_ratio is not None:
-        told = panel.split_ratio[1:]
+        told = panel.split_ratio[1:][part]
         return np.where(np.isfinite(told) & (told > 0), told, 1.0)
     if panel.split is None:
-        return np.ones_like(panel.close[1:])
+        return np.ones_like(panel.close[1:][part])
     rows = np.arange(len(panel.dates))[:, None]
-    last = np.take_along_axis(panel.split, np.maximum(rows - marks.age, 0), axis=0)
+    before = np.maximum(rows - marks.age[part], 0)
+    last = np.take_along_axis(panel.split[part], before, axis=0)
     with np.errstate(invalid="ignore"):
         told = last[1:] / last[:-1]
     return np.where(np.isfinite(told) & (told > 0), told, 1.0)

@@ -51,7 +51,7 @@ class Panel:
     untraded: NDArray[np.bool_] | None = None
     doubtful: NDArray[np.bool_] | None = None
     dividend: Floats | None = None
-    """Cash dividend a share with its ex-date there, T × N; NaN where none was stated. None: not given."""
+    """Cash dividend a share with its ex-date there, T × N; NaN where none was stated. None: none was."""
     split_ratio: Floats | None = None
     """New per old shares, effective on the bar, T × N; NaN where there is no bar. None: not given."""
     volume: Floats | None = None
@@ -121,7 +121,7 @@ def build(
         matrix("split_index") if "split_index" in wanted else None,
         marked(UNTRADED | DOUBTFUL) if flagged else None,
         marked(DOUBTFUL) if flagged else None,
-        matrix("dividend") if "dividend" in wanted else None,
+        matrix("dividend") if "dividend" in wanted and rows["dividend"].sum() != 0 else None,
         matrix("split_ratio") if "split_ratio" in wanted else None,
         matrix("dollar_volume") if "dollar_volume" in wanted else None,
     )
