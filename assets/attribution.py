@@ -6,12 +6,21 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from assets._shared.held_watch import RowWatch
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 
 _PRICES = (
     "instrument_id", "date", "slot", "close", "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
+_ADDS_UP = RowWatch(
+    "portfolio.attribution",
+    "effects_add_up",
+    "the effects of every mandate, session, scheme and benchmark add up to the return within 1e-12",
+    (pl.col("effect") == "residual") & ~(pl.col("value").abs() <= 1e-12),
+    pl.format("{}, {} by {}: {} is left unexplained", "mandate", "date", "scheme", "value"),
+    lambda s: "error",
+)
 _MODELS = 45
 """Sessions before the first new one that reach the last month end, whatever the month."""
 
@@ -27,6 +36,7 @@ _MODELS = 45
     rooms=("portfolio/attribution.py",),
     owner="team:portfolio",
     plots={"portfolio.attribution": "value"},
+    watch=_ADDS_UP,
 )  # fmt: skip
 def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
     """Where the return of each day came from, by sector and by risk factor, in full and against 1/N."""

@@ -11,7 +11,8 @@ import polars as pl
 
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.core.tables import TABLES
-from wealthos_pipeline.portfolio import linking
+from wealthos_pipeline.portfolio import linking, risk
+from wealthos_pipeline.reporting import frontiers
 from wealthos_pipeline.reporting.book import (
     Binding,
     Book,
@@ -46,7 +47,6 @@ ABSENT = {
     "orders": "no orders have been written (they need a live decision)",
     "shortfall": "no fills have been handed in",
     "calendar": "no dates of held names are known",
-    "frontier": "no frontier has been computed",
 }
 
 _DECLARED = frozenset(t.name for t in TABLES)
@@ -77,6 +77,7 @@ def collect(
         orders = _orders(tables, m.name, lens.day)
         shortfall = _shortfall(tables, m.name)
         calendar = _calendar(tables, m.name, lens.day)
+        frontier, why = _frontier(tables, m.name, mandate, certificate)
         contributions, total, at = _risk_parts(tables, m.name, lens.day)
         stress, stressed = _stress(tables, m.name, lens.day)
         empty = {
@@ -107,8 +108,11 @@ def collect(
                 stress_date=stressed,
                 weights=_weights(tables, m.name),
                 rolling=rolling(mine, navs.get(BENCHMARK)),
-                frontier=_frontier(tables, m.name, lens.day),
-                absent=tuple((k, ABSENT[k]) for k, none in empty.items() if none),
+                frontier=frontier,
+                absent=(
+                    *((k, ABSENT[k]) for k, none in empty.items() if none),
+                    *((("frontier", why),) if why else ()),
+                ),
                 liquidity=liquidity,
                 compliance=compliance,
                 orders=orders,
@@ -323,9 +327,21 @@ def _weights(tables: _Tables, name: str) -> pl.DataFrame:
     return rows.select("date", "instrument_id", "weight").sort("date", "instrument_id")
 
 
-def _frontier(tables: _Tables, name: str, day: date) -> pl.DataFrame:
-    rows = _latest(tables.of("portfolio.frontier", name, 160), day)
-    return rows if rows.is_empty() else rows.sort("kind", "volatility")
+def _frontier(
+    tables: _Tables, name: str, mandate: Mandate | None, c: Certificate | None
+) -> tuple[pl.DataFrame, str]:
+    """Points around the decision of the certificate, and why there are none."""
+    if c is None or c.violation is None:
+        return pl.DataFrame(), "nothing was solved, so there is no frontier to draw"
+    rows = tables.of("portfolio.targets", name).filter(
+        (pl.col("run_kind") == c.kind) & (pl.col("date") == c.decided)
+    )
+    stored = [
+        tables(f"portfolio.risk_{part}", 160).filter(pl.col("date") == c.decided)
+        for part in ("exposures", "factors")
+    ]
+    model = risk.from_frames(*stored).get(c.decided)
+    return frontiers.points(rows, model, mandate)
 
 
 def rolling(nav: pl.DataFrame | None, bench: pl.DataFrame | None) -> pl.DataFrame:
