@@ -196,3 +196,15 @@ def test_dollar_neutral_books_have_a_budget_of_zero() -> None:
     assert found.status == "optimal", found.message
     assert found.weights.sum() == pytest.approx(0.0, abs=1e-12)
     assert np.abs(found.weights).sum() <= 1.0 + 1e-8
+
+
+@pytest.mark.parametrize("kind", ["cvar", "risk_budget", "max_sharpe"])
+def test_limits_that_hardly_contradict_each_other_are_infeasible_and_not_a_failure(
+    kind: str,
+) -> None:
+    p = rich(20, 2, objective_kind="min_variance", upper=0.25, max_turnover=None)
+    least = p.volatility(optimise(p).weights)
+    p = replace(p, objective_kind=kind, alpha=np.abs(p.alpha), scenarios=scenarios(p))
+    for share, status in ((0.97, "infeasible"), (1.03, "optimal")):
+        found = optimise(replace(p, max_volatility=share * least), explain=False)
+        assert found.status == status, found.message

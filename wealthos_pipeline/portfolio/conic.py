@@ -150,16 +150,19 @@ def run(P: Any, q: Floats, A: Any, b: Floats, cones: Cones, *, full: bool = Fals
     solution = clarabel.DefaultSolver(P, q, A, b, built, settings).solve()
     x = np.array(solution.x, dtype=np.float64)
     z = np.array(solution.z, dtype=np.float64)
-    slope = P @ x + P.T @ x - P.diagonal() * x if len(P.data) else np.zeros(len(x))
-    curved = 0.5 * float(x @ slope)
+    with np.errstate(all="ignore"):  # rays of an infeasible problem may be of any size
+        slope = P @ x + P.T @ x - P.diagonal() * x if len(P.data) else np.zeros(len(x))
+        curved = 0.5 * float(x @ slope)
+        primal, dual = curved + float(q @ x), -curved - float(b @ z)
+        stationarity = float(np.abs(slope + q + A.T @ z).max(initial=0.0))
     return Answer(
         status=str(solution.status),
         x=x,
         z=z,
         iterations=int(solution.iterations),
-        primal=curved + float(q @ x),
-        dual=-curved - float(b @ z),
-        stationarity=float(np.abs(slope + q + A.T @ z).max(initial=0.0)),
+        primal=primal,
+        dual=dual,
+        stationarity=stationarity,
     )
 
 

@@ -202,12 +202,7 @@ class Program:
                 f"({int(stuck.sum())} in all). Next: give them no share, or a box."
             )
             return Outcome("failed", p.w0.copy(), message=words)
-        if (
-            status != "solved"
-        ):  # without a scale, limits that contradict each other only stall a solver
-            plain = replace(p, objective_kind="min_variance", impact=None)
-            if native.takes(plain) and native.solve(plain).status == "infeasible":
-                status = "infeasible"
+        if status != "solved":
             return _stopped(p, answer, status)
         t = float(main.variables["t"].value)
         x = np.asarray(main.variables["x"].value, dtype=np.float64) / t
@@ -350,6 +345,11 @@ def _tail_slope(p: Problem, built: Built, unit: float) -> Floats | None:
 
 
 def _stopped(p: Problem, answer: conic.Answer, status: str) -> Outcome:
+    """No optimum. A solver that stalls is not asked why: the plainest objective says whether limits can be met."""
+    if status == "failed":
+        plain = replace(p, objective_kind="min_variance", impact=None)
+        if native.takes(plain) and native.solve(plain).status == "infeasible":
+            status = "infeasible"
     return Outcome(status, p.w0.copy(), iterations=answer.iterations, message=_said(answer))
 
 
