@@ -318,12 +318,29 @@ def portfolio(days: list[date], number: int) -> dict[str, pl.DataFrame]:
         }
         for day in days[n - 5 :]
     ]  # fmt: skip
+    effects = [
+        {
+            "mandate": "balanced", "run_kind": "backtest", "date": day, "scheme": scheme,
+            "benchmark": against, "effect": effect, "group": group, "value": value,
+        }
+        for day in days[1:]
+        for scheme, against, effect, group, value in (
+            ("sector", "equal_weight", "allocation", "Energy", 0.0005),
+            ("sector", "equal_weight", "selection", "Energy", -0.0004),
+            ("sector", "equal_weight", "cost", "spread", -0.0001),
+            ("sector", "equal_weight", "residual", "", 0.0),
+            ("sector", "", "contribution", "Energy", 0.0011),
+            ("sector", "", "cost", "spread", -0.0001),
+            ("sector", "", "residual", "", 0.0),
+        )
+    ]  # fmt: skip
     solves = pl.DataFrame([solve, back, refused], schema=contract("portfolio.solves").schema())
     return {
         "portfolio.targets": pl.DataFrame(targets),
         "portfolio.trades": pl.DataFrame(trades),
         "portfolio.solves": solves,
         "portfolio.nav": pl.DataFrame(nav),
+        "portfolio.attribution": pl.DataFrame(effects),
         "portfolio.risk": pl.DataFrame(risk),
     }
 
