@@ -45,7 +45,8 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
         from wealthos_pipeline.portfolio import pipeline, pretrade, risk
 
         lake, end, calendar = work.session.lake, work.end, work.session.calendar
-        holdings = lake.read("clean.holdings")
+        checked = lake.read("clean.holdings_prices")
+        holdings = holdings_prices.settled(lake.read("clean.holdings"), checked)
         since = portfolio._since(work, holdings, calendar.offset(end, -pipeline.LOOKBACK))
         prices = lake.read("clean.prices", start=since, columns=portfolio._PRICES)
         prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
@@ -74,7 +75,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
             calendar=calendar,
             settings=work.settings.portfolio,
             late=work.late,
-            warnings=holdings_prices.warnings(lake.read("clean.holdings_prices")),
+            warnings=holdings_prices.warnings(checked),
             lots=lake.read("clean.lots"),
             scores=pipeline.scored(transforms.side_by_side(parts)) if parts else None,
         )

@@ -83,10 +83,12 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
 
     def portfolios(work: Work) -> Mapping[str, pl.DataFrame]:
         """Backtests of all mandates beside 1/N with costs, and today's targets and trades."""
+        from wealthos_pipeline.data.processors import holdings_prices
         from wealthos_pipeline.factors import transforms
 
         lake, end = work.session.lake, work.end
-        holdings = lake.read("clean.holdings")
+        checked = lake.read("clean.holdings_prices")
+        holdings = holdings_prices.settled(lake.read("clean.holdings"), checked)
         chosen = mandates(work.settings)
         back = pipeline.lookback(chosen, work.settings.portfolio)
         since = _since(work, holdings, work.back(back))
@@ -116,6 +118,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             end=end,
             late=work.late,
             lots=lake.read("clean.lots"),
+            warnings=holdings_prices.warnings(checked),
             scores=transforms.side_by_side(parts) if parts else None,
         )
         written = (*chosen, EQUAL_WEIGHT)
@@ -144,6 +147,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         "clean.instruments",
         "clean.holdings",
         "clean.lots",
+        "clean.holdings_prices",
         "models.predictions",
         "models.evaluation",
         "portfolio.risk_exposures",

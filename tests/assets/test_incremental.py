@@ -131,6 +131,8 @@ def test_a_walk_equals_the_full_run(
     full = driver(known(market, now, calendar), now)
     assert full.tables["portfolio.nav"].height > 100
     for name, frame in full.tables.items():
+        if name == "meta.certificates":  # of a run and its clock, not of the data
+            continue
         same_rows(
             tables[name], frame, full.contracts[name].key, f"walk and full run, {day}: {name}"
         )

@@ -70,6 +70,7 @@ def propose(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
+    warning: str = "",
 ) -> Proposal:
     """Targets and trades for the close of ``date``; no rows at all for a mandate with ``live: false``.
 
@@ -93,6 +94,7 @@ def propose(
         late=late,
         lots=lots,
         scores=scores,
+        warning=warning,
     )
     if obstacle is not None:
         made = decision.held(mandate, situation, RUN_KIND, obstacle)
@@ -122,6 +124,7 @@ def situate(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: Mapping[str, Mapping[str, float]] | None = None,
+    warning: str = "",
 ) -> tuple[decision.Situation, str | None]:
     """What a live decision at the close of ``date`` looks at; and why none may be made, or None.
 
@@ -133,7 +136,8 @@ def situate(
     that, cash of ``initial_nav``. ``solves.message`` says which. A name without a bar on ``date``, or
     with a stale one, is frozen at its last price; one that never had a price makes the decision
     ``held``, with its name. lots: ``clean.lots`` of those holdings, for a mandate with a tax policy.
-    scores: standardised scores by factor and name, on ``date``.
+    scores: standardised scores by factor and name, on ``date``. warning: what a person should know of
+    the holdings supplied, told in the decision's message.
     Where the price of something held is in doubt (``Panel.doubtful``), the portfolio's value and risk
     are too, and the decision is ``held``.
     late: sessions that have closed since ``date`` and whose prices are missing. With any, every price
@@ -173,7 +177,7 @@ def situate(
         z=z,
         ic=ic,
         labels=decision.labels(instruments, date),
-        note=" ".join(x for x in (note, book.origin) if x),
+        note=" ".join(x for x in (note, book.origin, warning if supplied else "") if x),
         scores=scores or {},
         lots=_lots(mandate, date, prices, lots, calendar) if supplied else (),
         volume=volume_on(panel, row) if inside else {},

@@ -47,6 +47,7 @@ def run(
     late: int = 0,
     lots: pl.DataFrame | None = None,
     scores: pl.DataFrame | None = None,
+    warnings: Mapping[str, str] | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Rows of dates ≥ ``start`` of the portfolio tables in ``TABLES``, and ``certificates``.
 
@@ -54,7 +55,7 @@ def run(
     from which each backtest resumes. None computes everything. Live rows are those of ``end``.
     late: sessions after ``end`` whose prices should be here and are not (see ``live.propose``).
     lots: ``clean.lots``. scores: ``date, instrument_id`` and the factors that mandates bound (see
-    ``mandates.factors_bound``), over the decision dates at least.
+    ``mandates.factors_bound``), over the decision dates at least. warnings: what a person should know of a mandate's holdings.
     """
     models = risk.from_frames(exposures, factors)
     bars = panel.build(prices, calendar)
@@ -97,6 +98,7 @@ def run(
             settings=settings,
             late=late,
             lots=lots,
+            warning=(warnings or {}).get(mandate.name, ""),
             scores=None if seen is None else seen(end),
         )
         for name in live.DECIDED:
