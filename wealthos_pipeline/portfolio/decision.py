@@ -115,6 +115,7 @@ def _written(
         },
         schema_overrides={"instrument_id": pl.String},
     ).with_columns(_keyed(keys))
+    empty = _frames(mandate, s, run_kind)
     lead = {
         "infeasible": "The limits contradict each other, and nothing is traded. ",
         "failed": "No target could be computed, and nothing is traded: ",
@@ -137,9 +138,9 @@ def _written(
         volatility=p.volatility(w),
         turnover=p.turnover(w) if acts else 0.0,
     )
-    trades = _trades(s, p, solution, keys) if acts else _frames(mandate, s, run_kind)["trades"]
+    trades = _trades(s, p, solution, keys) if acts else empty["trades"]
     seconds = solution.seconds if np.isfinite(solution.seconds) else None
-    binding = _binding(p, solution, keys)
+    binding = empty["binding"] if run_kind == "backtest" else _binding(p, solution, keys)
     return Decision(p.ids, p.w0, w, acts, targets, solves, trades, binding, seconds)
 
 
