@@ -158,9 +158,11 @@ def risk_contributions(work: Work) -> Mapping[str, pl.DataFrame]:
     )
     prices = work.prices(back=_BACK, columns=[*_PRICES, "dollar_volume"])
     books = [*_books(work, prices, sorted(models)), *_live(work)]
-    names = decision.labels(work.session.lake.read("clean.instruments"), work.end)
+    instruments = work.session.lake.read("clean.instruments")
     return {
-        "portfolio.risk_contributions": contributions.contributions(books, models, names.sector),
+        "portfolio.risk_contributions": contributions.contributions(
+            books, models, lambda day: decision.labels(instruments, day).sector
+        ),
         "portfolio.liquidity": liquidity.liquidity(
             books,
             prices,

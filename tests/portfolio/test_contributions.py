@@ -26,7 +26,7 @@ def held(market: Market, core_run: Backtest) -> list[Book]:
 def test_marginal_risk_is_the_slope_of_volatility(market: Market, held: list[Book]) -> None:
     book = held[-1]
     model = market.risk_models[book.date]
-    rows = contributions.contributions([book], market.risk_models, {})
+    rows = contributions.contributions([book], market.risk_models, lambda day: {})
     B, d, _ = model.align(book.ids)
 
     def volatility(w: np.ndarray) -> float:
@@ -47,7 +47,7 @@ def test_marginal_risk_is_the_slope_of_volatility(market: Market, held: list[Boo
 
 def test_every_kind_adds_up_to_the_total(market: Market, held: list[Book]) -> None:
     sectors = dict(market.instruments.drop_nulls("sector").select("instrument_id", "sector").rows())
-    rows = contributions.contributions(held, market.risk_models, sectors)
+    rows = contributions.contributions(held, market.risk_models, lambda day: sectors)
     assert rows["date"].n_unique() > 5
     assert contributions.off_total(rows) < 1e-12
     shares = rows.filter(pl.col("kind") == "name").group_by("date").agg(pl.col("share").sum())
@@ -57,14 +57,23 @@ def test_every_kind_adds_up_to_the_total(market: Market, held: list[Book]) -> No
         pl.when(pl.col("kind") == "total").then(0.5).otherwise("component").alias("component")
     )
     assert contributions.off_total(broken) > 0.01
-    alone = contributions.contributions(held[-1:], market.risk_models, sectors)
+    alone = contributions.contributions(held[-1:], market.risk_models, lambda day: sectors)
     assert alone.equals(rows.filter(pl.col("date") == held[-1].date))
 
 
+def test_sectors_are_those_of_the_date_of_the_book(market: Market, held: list[Book]) -> None:
+    early, late = [b for b in held if b.ids][:1] + held[-1:]
+    rows = contributions.contributions(
+        [early, late], market.risk_models, lambda day: dict.fromkeys(early.ids + late.ids, str(day))
+    )
+    named = rows.filter(pl.col("kind") == "sector").select("date", "name")
+    assert named.rows() == [(b.date, str(b.date)) for b in (early, late)]
+
+
 def test_no_model_or_nothing_held_gives_no_rows(market: Market, held: list[Book]) -> None:
-    assert contributions.contributions(held, {}, {}).height == 0
+    assert contributions.contributions(held, {}, lambda day: {}).height == 0
     idle = Book("m", "live", held[-1].date, (), np.empty(0), 1.0)
-    assert contributions.contributions([idle], market.risk_models, {}).height == 0
+    assert contributions.contributions([idle], market.risk_models, lambda day: {}).height == 0
 
 
 def test_books_are_the_weights_of_the_positions(

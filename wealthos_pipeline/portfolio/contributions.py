@@ -10,7 +10,7 @@ total. All annualised by √252.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -26,19 +26,24 @@ NO_SECTOR = "no sector"
 
 
 def contributions(
-    books: Iterable[Book], models: Mapping[date, RiskModel], sectors: Mapping[str, str]
+    books: Iterable[Book],
+    models: Mapping[date, RiskModel],
+    sectors: Callable[[date], Mapping[str, str]],
 ) -> pl.DataFrame:
     """Rows of ``portfolio.risk_contributions``; a book whose date has no risk model, or of cash alone,
     has none.
 
-    sectors: by instrument. A name that the model does not know is ``RiskModel.typical``.
+    sectors: those of a date by instrument, as they were described then. A name that the model does not know is ``RiskModel.typical``.
     """
     terms = contract("portfolio.risk_contributions")
     rows: list[dict[str, Any]] = []
+    known: dict[date, Mapping[str, str]] = {}
     for book in books:
         model = models.get(book.date)
         if model is not None and book.ids:
-            rows += _of_one(book, model, sectors)
+            if book.date not in known:
+                known[book.date] = sectors(book.date)
+            rows += _of_one(book, model, known[book.date])
     return terms.conform(pl.DataFrame(rows, schema=terms.schema()))
 
 
