@@ -16,7 +16,7 @@ from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.data import contract as declared
 
 if TYPE_CHECKING:
-    from assets._shared.stage import Work
+    from assets._shared.work import Work
 
 CHECKS = {
     ("portfolio.targets", "weights_sum"): "the weights of every decision sum to its budget",

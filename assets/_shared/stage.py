@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dagster as dg
@@ -21,6 +20,7 @@ import polars as pl
 from assets._shared import checks
 from assets._shared.describe import asset_key, preview, schema, sparkline
 from assets._shared.resources import Session, SessionResource
+from assets._shared.work import Work
 from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.errors import CheckError
 from wealthos_pipeline.utils.code import room_hash
@@ -40,113 +40,7 @@ FRESH = dg.FreshnessPolicy.cron(
 CONTEXT = 5
 """Sessions before the first new one that checks of growth and completeness compare with."""
 
-SHOWN = 60
-"""Sessions that the UI shows of a table that was written in blocks."""
-
 _LOG = get_logger("stage")
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stage's function gets: where to read and from which date on to compute."""
-
-    session: Session
-    start: date | None
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    hindsight: dict[str, pl.DataFrame] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
-    faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    """What the stage found wrong itself, by table and check, for its watch."""
-
-    def say(self, table: str, name: str, words: str) -> None:
-        """Note ``name: words`` for ``table``, and tell whoever watches the run."""
-        self.note(table, name, words)
-        self.said.append(f"{name} {words}")
-
-    def note(self, table: str, key: str, value: Any) -> None:
-        """Say ``key: value`` in the metadata of ``table``'s materialisation."""
-        self.notes.setdefault(table, {})[key] = value
-
-    def earlier(self, table: str, rows: pl.DataFrame) -> None:
-        """Rows of ``table`` with ``known_from, known_to`` that were believed until a later row took
-        them back (see ``Lake.restate``)."""
-        self.hindsight[table] = rows
-
-    @property
-    def settings(self) -> Settings:
-        return self.session.settings
-
-    @cached_property
-    def end(self) -> date:
-        """Last session in ``clean.prices``."""
-        last = self.session.lake.scan("clean.prices", columns=["date"]).select(pl.col("date").max())
-        value = last.collect().item()
-        return value if value is not None else self.session.calendar.last_known(self.session.now)
-
-    @cached_property
-    def late(self) -> int:
-        """Sessions that have closed and whose prices are missing; 0 for a panel that has ended."""
-        from wealthos_pipeline.data.processors.staleness import late
-
-        session = self.session
-        return late(session.calendar, self.end, session.now, live=session.live)
-
-    def back(self, sessions: int) -> date | None:
-        """The date ``sessions`` before ``start``; None when everything is computed."""
-        return None if self.start is None else self.session.calendar.offset(self.start, -sessions)
-
-    def read(
-        self,
-        table: str,
-        *,
-        back: int | None = None,
-        columns: Sequence[str] | None = None,
-        **more: Any,
-    ) -> pl.DataFrame:
-        """Rows of ``table`` from ``back`` sessions before ``start`` on; all of it without ``back``."""
-        start = None if back is None else self.back(back)
-        return self.session.lake.read(table, start=start, columns=columns, **more)
-
-    def newest(self, table: str) -> pl.DataFrame:
-        """Rows of the last sessions of ``table``, as they are stored now."""
-        start = self.session.calendar.offset(self.end, -SHOWN)
-        return self.session.lake.read(table, start=start)
-
-    def prices(
-        self,
-        *,
-        back: int | None = None,
-        columns: Sequence[str] | None = None,
-        equity: bool = True,
-        traded: bool = False,
-    ) -> pl.DataFrame:
-        """``clean.prices``, of equities only unless told otherwise; ``traded``: without the terminal
-        bars of delistings, which are values and not prices."""
-        from wealthos_pipeline.data.processors.membership import traded as without_terminal
-
-        wanted = columns if columns is None or not traded else [*columns, "flags"]
-        frame = self.read("clean.prices", back=back, columns=wanted)
-        if traded:
-            frame = without_terminal(frame).select(columns or pl.all())
-        return frame.filter(pl.col("instrument_id").is_in(self.equities)) if equity else frame
-
-    @cached_property
-    def equities(self) -> list[str]:
-        """Identities of all equities."""
-        frame = self.session.lake.read("clean.instruments")
-        return (
-            frame.filter(pl.col("asset_class") == "equity")["instrument_id"]
-            .unique()
-            .sort()
-            .to_list()
-        )
-
-    def universe(self, *, back: int | None = None) -> pl.DataFrame:
-        """``date, instrument_id`` of the members at the date."""
-        from wealthos_pipeline.data.processors import membership
-
-        prices = self.prices(back=back, columns=["date", "instrument_id"], traded=True)
-        return membership.universe(prices, self.session.lake.read("clean.membership"))
 
 
 class Watch(Protocol):

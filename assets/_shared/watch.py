@@ -21,7 +21,7 @@ from wealthos_pipeline.core.data import TableContract
 from wealthos_pipeline.core.data import contract as declared
 
 if TYPE_CHECKING:
-    from assets._shared.stage import Work
+    from assets._shared.work import Work
     from wealthos_pipeline.factors.health import Finding, Health
 
 EXAMPLES = 5

@@ -220,7 +220,7 @@ class Ingestion:
     def run(self, vendor: Vendor, day: date, start: date | None = None) -> list[date | None]:
         """Fetch in the evening of ``day``; ``since`` of each question."""
         from assets import ingest
-        from assets._shared.stage import Work
+        from assets._shared.work import Work
 
         config = settings(time={"start": start})
         session: Any = SimpleNamespace(

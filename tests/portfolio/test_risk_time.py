@@ -13,7 +13,7 @@ from properties import Result, instants, no_basis, no_peeking, no_repainting, ra
 from synthetic import END, RawMarket
 
 from assets import risk as risk_assets
-from assets._shared.stage import Work
+from assets._shared.work import Work
 from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 

@@ -199,7 +199,7 @@ class Driver:
         self, lake: MemoryLake, stage: Any, now: datetime, dirty: date | None, *, full: bool = True
     ) -> None:
         """Execute one stage as the graph would: its own start, its own way of writing."""
-        from assets._shared.stage import Work
+        from assets._shared.work import Work
 
         session = SimpleNamespace(
             settings=self.settings, lake=lake, calendar=self.calendar, library=self.library, now=now,
