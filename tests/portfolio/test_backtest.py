@@ -397,6 +397,15 @@ def test_without_shown_skill_there_are_no_alpha_trades(market: Market, core: Man
     assert "not above 0" in run.solves["message"][-1]
 
 
+def test_maximum_sharpe_reads_the_predictions(market: Market) -> None:
+    mandate = Mandate(name="sharpe", title="Sharpe", objective="max_sharpe", max_weight=0.2)
+    run = market.run(mandate, end=market.calendar.offset(market.last, -400))
+    solved = run.solves.filter(pl.col("status") == "optimal")
+    assert solved.height > 0
+    assert (solved["ic"] > 0).all()
+    assert (run.targets["alpha"] != 0).any()
+
+
 def test_higher_costs_cost_more_and_full_costs_are_charged(market: Market, core: Mandate) -> None:
     end = date(2017, 12, 29)
     cheap = market.run(backtest.EQUAL_WEIGHT, end=end)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.core.mandate import Mandate
+from wealthos_pipeline.core.mandate import USES_ALPHA, Mandate
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio import accounts, decision
 from wealthos_pipeline.portfolio import alpha as alphas
@@ -317,7 +317,7 @@ def views(
 
     rows: predictions of the mandate's model for the day. An objective without alpha gives none.
     """
-    if mandate.objective != "mean_variance":
+    if mandate.objective not in USES_ALPHA:
         return {}, None, ""
     ic = alphas.shrunk_ic(
         evaluation,
