@@ -1,121 +1,18 @@
-"""Targets in whole share lots: allowed, as near as can be, and what is left over is said."""
+"""Decisions in whole share lots: allowed, as good as can be, and what is left over is said."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from wealthos_pipeline.core.errors import PortfolioError
-from wealthos_pipeline.portfolio import integer
-from wealthos_pipeline.portfolio.lots import lot_weights, objective_gap, round_to_lots
-from wealthos_pipeline.portfolio.optimization import optimise
+from wealthos_pipeline.core.mandate import Mandate
+from wealthos_pipeline.portfolio import checks, compliance, integer, limits
 from wealthos_pipeline.portfolio.problem import Problem
-
-
-def test_a_worked_example_by_hand() -> None:
-    # 10,000 of money; prices 300, 700, 1,100; targets 50 %, 30 %, 20 %.
-    # 16.67, 4.29, 1.82 shares: down to 16, 4, 1 = 4,800 + 2,800 + 1,100 = 8,700; 1,300 is left.
-    # Remainders .67, .29, .82 shares: the third (1,100) first, then 200 is left and nobody fits.
-    step = lot_weights(np.array([300.0, 700.0, 1100.0]), 10_000.0)
-    found = round_to_lots(np.array([0.5, 0.3, 0.2]), step)
-    assert found.lots.tolist() == [16, 4, 2]
-    assert found.weights == pytest.approx([0.48, 0.28, 0.22])
-    assert found.cash == pytest.approx(0.02)
-    # missing 2 % and 2 %, over by 2 %, cash 2 %: half of 8 %
-    assert found.distance == pytest.approx(0.04)
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), n=st.integers(1, 5), coarse=st.floats(0.02, 0.2))
-def test_nobody_comes_nearer_than_stated(seed: int, n: int, coarse: float) -> None:
-    rng = np.random.default_rng(seed)
-    target = rng.dirichlet(np.ones(n))
-    step = coarse * rng.uniform(0.5, 1.5, n)
-    found = round_to_lots(target, step, lower=0.0)
-    assert float(found.weights.sum()) <= 1.0 + 1e-12
-    assert np.abs(found.weights - found.lots * step).max() < 1e-12
-    assert found.cash == pytest.approx(1.0 - found.weights.sum(), abs=1e-12)
-    best = np.inf
-    around = [
-        range(max(int(t / s) - 1, 0), int(t / s) + 3) for t, s in zip(target, step, strict=True)
-    ]
-    for lots in itertools.product(*around):
-        w = np.array(lots) * step
-        if w.sum() <= 1.0 + 1e-12:
-            best = min(best, 0.5 * (np.abs(w - target).sum() + 1.0 - w.sum()))
-    assert found.best <= best + 1e-12 <= found.distance + 2e-12
-    # greedy leaves at most one lot's worth to be gained
-    assert found.gap <= step.max() + 1e-12
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_boxes_hold_and_trades_are_whole_lots(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    n = 8
-    held = rng.dirichlet(np.ones(n))
-    target = rng.dirichlet(np.ones(n)) * (rng.random(n) < 0.7)
-    step = rng.uniform(0.001, 0.03, n)
-    upper = np.maximum(target, held) + step
-    found = round_to_lots(target, step, w0=held, budget=1.0, lower=0.0, upper=upper)
-    assert (found.weights >= 0.0).all()
-    assert (found.weights <= upper + 1e-12).all()
-    assert found.weights.sum() <= 1.0 + 1e-12
-    assert (found.weights[target == 0.0] == 0.0).all()
-    kept = target != 0.0
-    assert (found.weights - held)[kept] == pytest.approx((found.lots * step)[kept], abs=1e-12)
-
-
-def test_order_of_names_does_not_matter() -> None:
-    rng = np.random.default_rng(4)
-    target, step = rng.dirichlet(np.ones(30)), rng.uniform(0.0005, 0.02, 30)
-    order = rng.permutation(30)
-    here = round_to_lots(target, step)
-    there = round_to_lots(target[order], step[order])
-    assert there.lots.tolist() == here.lots[order].tolist()
-
-
-def test_a_name_without_a_price_keeps_what_is_held() -> None:
-    step = lot_weights(np.array([10.0, np.nan, 0.0]), 1000.0)
-    held = np.array([0.5, 0.3, 0.2])
-    found = round_to_lots(np.array([0.7, 0.0, 0.1]), step, w0=held, budget=1.0)
-    assert found.weights[1:].tolist() == [0.3, 0.2]
-    assert found.lots[1:].tolist() == [0, 0]
-
-
-def test_a_target_that_is_whole_lots_is_hit_and_rounding_errors_do_not_cost_a_share() -> None:
-    prices = np.array([33.33, 71.7, 12.01])
-    shares = np.array([100.0, 50.0, 300.0])
-    nav = float(shares @ prices)
-    found = round_to_lots(shares * prices / nav, lot_weights(prices, nav))
-    assert found.lots.tolist() == [100, 50, 300]
-    assert found.distance < 1e-12
-
-
-def test_a_lot_beyond_the_cap_is_not_bought_and_one_that_must_be_is_refused() -> None:
-    step = np.array([0.3, 0.01])
-    found = round_to_lots(
-        np.array([0.2, 0.8]), step, upper=np.array([0.2, 0.9]), lower=0.0, budget=1.0
-    )
-    assert found.lots.tolist() == [0, 80]
-    with pytest.raises(PortfolioError, match=r"no whole number of lots .*name 0: lots of 0\.3"):
-        round_to_lots(np.array([0.2, 0.8]), step, lower=np.array([0.1, 0.0]), upper=0.25)
-
-
-def test_lower_bounds_that_cost_more_than_the_budget_are_refused() -> None:
-    with pytest.raises(PortfolioError, match=r"exceed the budget by 0\.2"):
-        round_to_lots(np.array([0.5, 0.5]), np.array([0.4, 0.4]), lower=0.5, upper=1.0, budget=1.4)
-
-
-def test_shorts_are_rounded_too() -> None:
-    found = round_to_lots(np.array([1.234, -0.237]), np.array([0.01, 0.02]), lower=-0.5, upper=2.0)
-    assert found.weights == pytest.approx([1.23, -0.24], abs=1e-12)
-    assert found.cash == pytest.approx(0.007)
 
 
 def _market(lot: float | None) -> Problem:
@@ -129,28 +26,6 @@ def _market(lot: float | None) -> Problem:
     return p if lot is None else replace(p, lot=lot * rng.uniform(0.5, 1.5, n))
 
 
-def test_what_rounding_costs_is_stated_and_deciding_in_lots_is_at_least_as_good() -> None:
-    whole = _market(0.02)
-    loose = optimise(replace(whole, lot=None))
-    assert whole.lot is not None
-    rounded = round_to_lots(
-        loose.weights, whole.lot, budget=1.0, lower=whole.lower, upper=whole.upper
-    )
-    gap = objective_gap(replace(whole, lot=None), loose, rounded)
-    assert gap > 0
-    decided = integer.solve(whole)
-    assert decided.status == "optimal"
-    assert decided.objective >= loose.objective - gap - 1e-9
-    assert decided.objective <= loose.objective + loose.gap + 1e-9 + _cash_effect(
-        whole, loose.multipliers
-    )
-
-
-def _cash_effect(p: Problem, prices: dict[str, float]) -> float:
-    """Lots leave cash, which the problem without lots may not: what that can be worth."""
-    return integer.mixed.leftover(p) * prices.get("budget", 0.0) * 1.5
-
-
 def test_decided_lots_are_whole_hold_every_limit_and_say_what_stays_in_cash() -> None:
     p = replace(_market(0.02), max_names=6, min_holding=0.05)
     found = integer.solve(p)
@@ -162,7 +37,7 @@ def test_decided_lots_are_whole_hold_every_limit_and_say_what_stays_in_cash() ->
     assert found.weights.max() <= 0.25 + 1e-12
     assert found.weights[held].min() >= 0.05 - 1e-12
     assert held.sum() <= 6
-    assert 0.0 <= 1.0 - found.weights.sum() <= integer.mixed.leftover(p)
+    assert 0.0 <= 1.0 - found.weights.sum() <= limits.leftover(p)
     assert "stays in cash because shares come in lots" in found.message
 
 
@@ -219,3 +94,30 @@ def test_a_free_name_without_a_price_is_not_traded() -> None:
     found = integer.solve(replace(p, lot=lot, w0=w0, upper=np.full(15, 0.9)))
     assert found.status == "optimal"
     assert found.weights[4] == 0.123
+
+
+def test_what_lots_leave_in_cash_misses_no_limit_anywhere() -> None:
+    p = _market(0.02)
+    found = integer.solve(p)
+    cash = 1.0 - float(found.weights.sum())
+    assert 1e-6 < cash <= limits.leftover(p)
+    assert limits.violation(p, found.weights) <= 1e-8
+    rows = compliance.check(p, found.weights, "target")
+    assert rows["passed"].all()
+    poor = found.weights.copy()
+    poor[np.argmax(poor)] -= limits.leftover(p)
+    assert limits.violation(p, poor) == pytest.approx(cash)
+    assert limits.violation(replace(p, lot=None), found.weights) == pytest.approx(cash)
+
+
+def test_the_check_of_sums_knows_lots() -> None:
+    keys = {"mandate": "own", "run_kind": "live", "date": date(2024, 1, 2)}
+
+    def said(weight: float, *, lots: bool) -> list[str]:
+        mandate = Mandate(name="own", title="t", max_weight=0.2, lots=lots)
+        targets = pl.DataFrame([{**keys, "weight": weight}])
+        return checks.weights_sum(targets, pl.DataFrame([{**keys, "status": "optimal"}]), [mandate])
+
+    assert said(0.98, lots=True) == []
+    assert len(said(0.98, lots=False)) == 1
+    assert len(said(0.75, lots=True)) == len(said(1.001, lots=True)) == 1

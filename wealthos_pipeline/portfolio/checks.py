@@ -20,10 +20,14 @@ KEYS = ("mandate", "run_kind", "date")
 def weights_sum(
     targets: pl.DataFrame, solves: pl.DataFrame, mandates: Iterable[Mandate]
 ) -> list[str]:
-    """Decisions whose weights do not sum to ``budget − cash_buffer``, to 1e-8."""
+    """Decisions whose weights do not sum to ``budget − cash_buffer``, to 1e-8.
+
+    In whole lots they may sum to less, by one lot at most, which is no larger than the largest weight;
+    ``limits_hold`` knows what the lot was.
+    """
     wanted = pl.DataFrame(
-        [(m.name, m.budget - m.cash_buffer) for m in mandates],
-        schema={"mandate": pl.String, "wanted": pl.Float64},
+        [(m.name, m.budget - m.cash_buffer, m.max_weight if m.lots else 0.0) for m in mandates],
+        schema={"mandate": pl.String, "wanted": pl.Float64, "lot": pl.Float64},
         orient="row",
     )
     sums = (
@@ -31,7 +35,11 @@ def weights_sum(
         .agg(pl.col("weight").sum())
         .join(solves.filter(pl.col("status").is_in(SOLVED)).select(KEYS), on=KEYS, how="semi")
         .join(wanted, on="mandate", how="inner")
-        .filter((pl.col("weight") - pl.col("wanted")).abs() > MAX_VIOLATION)
+        .with_columns(missing=pl.col("wanted") - pl.col("weight"))
+        .filter(
+            (pl.col("missing") < -MAX_VIOLATION)
+            | (pl.col("missing") > pl.col("lot") + MAX_VIOLATION)
+        )
         .sort(KEYS)
     )
     return [

@@ -139,10 +139,11 @@ def obvious(p: Problem) -> tuple[str, ...]:
 
     high, low = held + float(p.upper[free].sum()), held + float(p.lower[free].sum())
     budget, frozen = named["budget"], limits.frozen(p)
-    if high < p.budget - TOLERANCE:
-        out = [f"{budget.words}, {_largest(p)}; {needs(budget, high)}."]
+    least = p.budget - limits.leftover(p)
+    if high < least - TOLERANCE:
+        out = [f"{budget.words}, {_largest(p)}; {needs(budget, high + limits.leftover(p))}."]
         if n:
-            need = _level(p.upper[free], p.budget - held, upward=True)
+            need = _level(p.upper[free], least - held, upward=True)
             out.append(f"{named['upper'].words}; {needs(named['upper'], need)}.")
         return (*out, *frozen)
     if low > p.budget + TOLERANCE:
@@ -155,10 +156,10 @@ def obvious(p: Problem) -> tuple[str, ...]:
     if few is not None:
         others = [x for x in others if x.key != "max names"]
         most, more = few
-        need = _level(np.sort(p.upper[free])[::-1][: _left(p)], p.budget - held, upward=True)
+        need = _level(np.sort(p.upper[free])[::-1][: _left(p)], least - held, upward=True)
         names, upper = named["max names"], named["upper"]
         return (
-            f"{budget.words}, {_few_words(p, most)}; {needs(budget, most)}.",
+            f"{budget.words}, {_few_words(p, most)}; {needs(budget, most + limits.leftover(p))}.",
             f"{names.words}; {needs(names, float(more), names=True)}.",
             f"{upper.words}; {needs(upper, need)}.",
             *frozen,
@@ -177,7 +178,8 @@ def _arithmetic(p: Problem, keys: frozenset[str]) -> dict[str, str]:
     asked = {key for key in keys if not key.startswith("fixed: ")}
     free = p.free
     held, budget = float(p.fixed[~free].sum()), named["budget"].words
-    if asked == {"budget", "upper"} and held + float(p.upper[free].sum()) < p.budget - TOLERANCE:
+    least = p.budget - limits.leftover(p)
+    if asked == {"budget", "upper"} and held + float(p.upper[free].sum()) < least - TOLERANCE:
         return {"budget": f"{budget}, {_largest(p)}"}
     if asked == {"budget", "lower"} and held + float(p.lower[free].sum()) > p.budget + TOLERANCE:
         floors = f"At least {span(p.lower[free])} a name"
@@ -233,9 +235,10 @@ def _few(p: Problem) -> tuple[float, int] | None:
     held = float(p.fixed[~p.free].sum())
     reach = held + np.cumsum(caps)
     most = float(reach[_left(p) - 1])
-    if most >= p.budget - TOLERANCE:
+    least = p.budget - limits.leftover(p)
+    if most >= least - TOLERANCE:
         return None
-    free = int(np.searchsorted(reach, p.budget - TOLERANCE)) + 1
+    free = int(np.searchsorted(reach, least - TOLERANCE)) + 1
     return most, p.max_names - _left(p) + free
 
 
@@ -355,6 +358,8 @@ def _said(
         return _freed(p, limit, alone, slack)
     if limit.kind == "budget":
         needed: float | None = float(alone.weights.sum())
+        if needed is not None and needed < p.budget:  # what lots may leave in cash is not missing
+            needed = min(needed + limits.leftover(p), p.budget)
         said = enough(needed or 0.0, 1.0 if (needed or 0.0) > p.budget else -1.0)
         said = f"a budget of {said}" if limit.key in lead else said
     elif limit.value is None:

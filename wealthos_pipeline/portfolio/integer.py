@@ -61,7 +61,7 @@ def solve(problem: Problem) -> Solution:
     status: ``optimal`` (``gap`` may be above ``GAP``: the message says what it is), ``infeasible`` where no weights
     meet the limits, ``failed`` where nothing was found or the solver's process ended. gap: the proven bound less
     the objective, in units of the objective; NaN for rules that maximise nothing. With share lots, up to one
-    lot of the dearest name stays in cash (``mixed.leftover``), trades are whole lots, and a holding that is no
+    lot of the dearest name stays in cash (``limits.leftover``), trades are whole lots, and a holding that is no
     whole number of lots may be sold off. PortfolioError for a problem that is not well-formed.
     """
     with conic.blas().limit(limits=1):
@@ -142,17 +142,9 @@ def objective(p: Problem, w: Floats) -> float:
 
 
 def violation(p: Problem, w: Floats) -> float:
-    """Largest miss of any limit, each in its own unit; the budget less what lots leave in cash."""
-    worst = [0.0]
-    for limit in limits.of(p):
-        over = limits.excess(p, limit, w)
-        if limit.key == "budget" and p.lot is not None:
-            short = p.budget - float(w.sum())
-            over = max(-short, short - mixed.leftover(p))
-        worst.append(over)
-    if p.lot is not None:
-        worst.append(_broken_lots(p, w))
-    return max(worst)
+    """Largest miss of any limit, each in its own unit, and of whole lots."""
+    worst = limits.violation(p, w)
+    return worst if p.lot is None else max(worst, _broken_lots(p, w))
 
 
 def _broken_lots(p: Problem, w: Floats) -> float:

@@ -287,9 +287,21 @@ def _fixed(p: Problem) -> list[Limit]:
 
 def _budget(p: Problem) -> Limit:
     ones = np.ones((1, len(p.ids)))
-    shape = Linear(conic.dense(np.vstack([ones, -ones])), np.array([p.budget, -p.budget]))
+    least = p.budget - leftover(p)
+    shape = Linear(conic.dense(np.vstack([ones, -ones])), np.array([p.budget, -least]))
     text = f"Weights must sum to {percent(p.budget)}"
+    if least < p.budget:
+        text += f", less at most {percent(p.budget - least)} that whole lots leave in cash"
     return Limit("budget", "budget", text, p.budget, 0.0, "weight", shape)
+
+
+def leftover(p: Problem) -> float:
+    """The most that may stay in cash because shares come in lots: one lot of the dearest free name."""
+    if p.lot is None:
+        return 0.0
+    size = np.where(np.isfinite(p.lot), p.lot, 0.0)[p.free]
+    able = size <= np.maximum(p.upper, -p.lower)[p.free]
+    return float(np.max(size[able], initial=0.0))
 
 
 def _risk(p: Problem) -> list[Limit]:
@@ -332,5 +344,5 @@ def _common(values: Floats) -> float | None:
 
 __all__ = [
     "SESSIONS_PER_YEAR", "Absolute", "Count", "Gains", "Gap", "Limit", "Linear", "Norm", "excess", "frozen",
-    "of", "violation",
+    "leftover", "of", "violation",
 ]  # fmt: skip

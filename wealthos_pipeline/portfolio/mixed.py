@@ -368,7 +368,7 @@ class _Build:
         for limit in self.all:
             shape = limit.shape
             if isinstance(shape, limits.Linear) and limit.key == "budget":
-                slack = leftover(p)
+                slack = limits.leftover(p)
                 left = p.budget - float(self.rest.sum())
                 b.keys["budget"] = b.one(left - slack, left, (self.w, 1.0))
             elif isinstance(shape, limits.Linear) and limit.kind not in ("upper", "lower", "fixed"):
@@ -552,12 +552,3 @@ class _Build:
             scale=self.unit,
             impossible=tuple(self.impossible),
         )
-
-
-def leftover(p: Problem) -> float:
-    """The most that may stay in cash because shares come in lots: one lot of the dearest free name."""
-    if p.lot is None:
-        return 0.0
-    size = np.where(np.isfinite(p.lot), p.lot, 0.0)[p.free]
-    able = size <= np.maximum(p.upper, -p.lower)[p.free]
-    return float(np.max(size[able], initial=0.0))
