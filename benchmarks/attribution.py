@@ -70,7 +70,14 @@ def market(names: int, years: int, factors: int) -> dict[str, object]:
         net = np.r_[np.nan, value[1:] / value[:-1] - 1]
         navs.append(
             pl.DataFrame(
-                {"date": days, "nav": value, "return_net": net, "return_gross": net, "cost": 0.0}
+                {
+                    "date": days,
+                    "nav": value,
+                    "return_net": net,
+                    "return_gross": net,
+                    "cost": 0.0,
+                    "cash": 0.0,
+                }
             ).select(
                 pl.lit(mandate).alias("mandate"), pl.lit("backtest").alias("run_kind"), pl.all()
             )
