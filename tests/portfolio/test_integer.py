@@ -308,6 +308,58 @@ def test_a_solver_that_dies_is_a_failed_answer_that_says_how(
     assert np.array_equal(found.weights, p.w0)
 
 
+@pytest.mark.parametrize(("method", "turn"), [("relaxed", 0), ("solve", 0), ("solve", 1)])
+@pytest.mark.parametrize("limit", [{"max_names": 3}, {"max_names": 3, "max_volatility": 0.2}])
+def test_a_solver_that_falsely_says_infeasible_is_not_believed(
+    method: str, turn: int, limit: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lying(milp.Child):
+        """The first one calls the program infeasible once, with the bound that HiGHS gives then."""
+
+        made = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.asked = Lying.made == 0, {"relaxed": 0, "solve": 0}
+            Lying.made += 1
+
+        def _outcome(self, name: str, arguments: tuple[object, ...]) -> milp.Outcome:
+            out = super()._outcome(name, arguments)
+            self.asked[name] += 1
+            if self.first and name == method and self.asked[name] == turn + 1:
+                return milp.Outcome("infeasible", None, np.inf, np.inf)
+            return out
+
+    p = problem(8, 11, **limit)
+    honest = integer.solve(p)
+    monkeypatch.setattr(milp, "Child", Lying)
+    found = integer.solve(p)
+    assert Lying.made > (0 if turn else 1)
+    assert honest.status == found.status == "optimal"
+    assert found.violation <= 1e-8
+    assert found.objective <= honest.objective + honest.gap + 1e-12
+    assert found.objective + found.gap >= honest.objective - 1e-12
+
+
+def test_infeasible_that_nothing_confirms_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(milp.Child):
+        made = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.word = "infeasible" if Lost.made == 0 else "limit"
+            Lost.made += 1
+
+        def _outcome(self, name: str, arguments: tuple[object, ...]) -> milp.Outcome:
+            out = super()._outcome(name, arguments)
+            return out if name == "relaxed" else milp.Outcome(self.word, None, np.inf, -np.inf)
+
+    monkeypatch.setattr(milp, "Child", Lost)
+    found = integer.solve(problem(8, 11, max_names=3))
+    assert found.status == "failed"
+    assert "did not confirm" in found.message
+
+
 def test_what_the_child_cannot_answer_is_said() -> None:
     with milp.Child() as child, pytest.raises(milp.ChildError, match="AttributeError"):
         child._call("nothing", ())

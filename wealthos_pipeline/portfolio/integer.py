@@ -44,6 +44,8 @@ NODES = 200_000
 LEAST_NODES, MOST_NODES = 200, 20_000
 MAX_VIOLATION = 1e-8
 """An answer that misses a limit by more (in the limit's unit) is none."""
+WRONG = 1e-6
+"""A bound above what was reached by more than this, relatively (in units of the program), is not a bound."""
 SNAP = 1e-8
 """Weights this near to a bound, or to the weight held, are set on it."""
 
@@ -171,6 +173,7 @@ class _Search:
     target: Floats | None = None
     best: float = np.inf
     bound: float = -np.inf
+    relaxed: float = -np.inf
     nodes: int = 0
     rounds: int = 0
     x: Floats | None = None
@@ -182,10 +185,10 @@ class _Search:
         self.child.add(*tangents.first(m))
         status = self._root()
         if status == "infeasible":
-            return self._infeasible("They contradict each other even without the whole numbers.")
+            return self._doubted("They contradict each other even without the whole numbers.")
         if status != "optimal":
             return _none(self.p, "failed", f"The relaxation could not be solved: {status}.")
-        limit = int(np.clip(NODES // max(len(m.w), 1), LEAST_NODES, MOST_NODES))
+        limit = self._limit
         if self.p.lot is not None:
             self._rounded(limit)
         rounds = int(np.clip(ROUNDS // max(len(m.w), 1), LEAST_ROUNDS, MOST_ROUNDS))
@@ -193,18 +196,22 @@ class _Search:
             self.rounds += 1
             out = self.child.solve(limit - self.nodes, GAP / 2, self.x)
             self.nodes += out.nodes
-            self.bound = max(self.bound, out.bound)
             if out.status == "infeasible":
                 if self.x is None:
-                    return self._infeasible("No choice of whole numbers meets them.")
-                self.bound = self.best
-                break
+                    return self._doubted("No choice of whole numbers meets them.")
+                break  # false, for an answer is known: what was proven before stands
+            if out.status in ("optimal", "limit"):
+                self.bound = max(self.bound, out.bound)
             if out.x is None or not self._tried(out.x):
                 break
         if self.x is None:
             said = f"No answer was found within {self.nodes} nodes; none was shown not to exist."
             return _none(self.p, "failed", said)
         return self._answer()
+
+    @property
+    def _limit(self) -> int:
+        return int(np.clip(NODES // max(len(self.m.w), 1), LEAST_NODES, MOST_NODES))
 
     def _closed(self) -> bool:
         near = GAP * max(abs(self.best), 1e-3)
@@ -217,7 +224,7 @@ class _Search:
             out = self.child.relaxed()
             if out.status != "optimal" or out.x is None:
                 return out.status
-            self.bound = max(self.bound, out.bound)
+            self.bound = self.relaxed = max(self.bound, out.bound)
             rows, missing = tangents.at(self.m, out.x)
             small = 0.1 * GAP * max(abs(out.bound), 1e-3)
             if missing < small or (missing < 10 * small and out.bound - last < 0.1 * small):
@@ -336,8 +343,64 @@ class _Search:
         lead = f"No portfolio meets all the limits with whole numbers ({asked}). " if asked else ""
         return _none(p, "infeasible", f"{lead}{why}")
 
+    def _doubted(self, why: str) -> Solution:
+        """What to say where the solver calls the program infeasible, before any answer is known.
+
+        With many tangents, rows of very different size, HiGHS has said so falsely. A program of its own, with nothing
+        to maximise and no tangents but those that its own points ask for, is asked too: where it agrees,
+        the problem is infeasible; where it leads to an answer, that answer stands, with the bound of a fresh
+        relaxation.
+        """
+        m = self.m
+        with milp.Child() as child:
+            child.load(np.zeros(len(m.cost)), 0.0, m.low, m.high, m.whole, _csr(m))
+            for _ in range(ROOT_ROUNDS):
+                out = child.solve(self._limit, GAP, None)
+                self.nodes += out.nodes
+                if out.status == "infeasible":
+                    return self._infeasible(why)
+                if out.x is None:
+                    break
+                answer = pinned.solve(m, out.x)
+                if answer.status == "solved" and self._keep(answer.x):
+                    self.bound = self.relaxed = self._fresh(answer.x)
+                    return self._answer()
+                rows, missing = tangents.at(m, out.x)
+                if missing <= 1e-7:
+                    break
+                child.add(*rows)
+        said = (
+            "The mixed-integer solver found no weights, and another program of the same limits did not "
+            "confirm that there are none. Next: loosen the limit that is hardest to meet a little."
+        )
+        return _none(self.p, "failed", said)
+
+    def _fresh(self, x: Floats) -> float:
+        """A proven bound from a new relaxation with few tangents; −inf where there is none."""
+        m, bound = self.m, -np.inf
+        with milp.Child() as child:
+            child.load(m.cost, m.offset, m.low, m.high, m.whole, _csr(m))
+            child.add(*tangents.first(m))
+            child.add(*tangents.at(m, self._lifted(x), every=True)[0])
+            for _ in range(LEAST_ROUNDS):
+                out = child.relaxed()
+                if out.status != "optimal" or out.x is None:
+                    break
+                bound = max(bound, out.bound)
+                child.add(*tangents.at(m, out.x)[0])
+        return bound
+
     def _answer(self) -> Solution:
         p, w, unit = self.p, self.weights, self.m.scale
+        if self.bound > self.best + WRONG * max(1.0, abs(self.best)):
+            self.bound = (
+                self.relaxed
+            )  # nothing is better than what is possible: that proof was none
+        if not np.isfinite(self.bound) or self.bound > self.best + WRONG * max(1.0, abs(self.best)):
+            said = (
+                "An answer was found, but not how far from the best it can be; nothing was decided."
+            )
+            return _none(p, "failed", said)
         value = self._value(w)
         gap = max(self.best - self.bound, 0.0) / unit
         said = [_gap_words(gap, value, self.nodes)]
