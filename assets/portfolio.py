@@ -36,19 +36,13 @@ def _mandate_files(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | None:
-    """``start``, or the earliest of the last bars before the statements of holdings that count today:
-    they give a price to what has stopped trading, and the splits since."""
-    mine = holdings.filter(pl.col("date") <= work.end)
-    stated = mine.group_by("mandate").agg(pl.col("date").max())["date"].min()
-    if start is None or not isinstance(stated, date):
-        return start
-    bars = work.session.lake.scan(
-        "clean.prices", columns=["instrument_id", "date"], end=max(stated, start)
-    ).filter(pl.col("instrument_id").is_in(mine["instrument_id"].unique().to_list()))
-    before = pl.col("date").filter(pl.col("date") <= stated).max()
-    last = bars.group_by("instrument_id").agg(pl.coalesce(before, pl.col("date").min()))
-    first = last.select(pl.col("date").min()).collect().item()
-    return start if first is None else min(start, first)
+    """From when on prices are read: ``start``, or earlier where something held stopped trading (``live.reach``)."""
+    from wealthos_pipeline.portfolio import live
+
+    if start is None:
+        return None
+    bars = work.session.lake.scan("clean.prices", columns=["instrument_id", "date"])
+    return live.reach(bars, holdings, work.end, start)
 
 
 def _proposed_too_late(session: Session) -> date | None:

@@ -54,7 +54,7 @@ def _walk(
     a, b = (Snapshot(root.lake, m) for m in root.runs)
     asked: list[tuple[float, float, int]] = []
 
-    def market(run: Snapshot, day: date, context: Context, settings: object) -> FakeMarket:
+    def market(run: Snapshot, day: date, *more: object) -> FakeMarket:
         if run is a:
             return FakeMarket(1.0)
         return FakeMarket(10.0 if day == root.runs[0].as_of else 100.0)
@@ -64,25 +64,22 @@ def _walk(
         at: FakeMarket,
         z: Mapping[str, Numbers],
         horizon: int,
-        holdings: pl.DataFrame,
+        supplied: targets.Supplied,
         context: Context,
         settings: object,
     ) -> Numbers:
-        asked.append((at.size, z["ridge"]["id0"], holdings.height))
-        return {"id0": at.size + z["ridge"]["id0"] + 1000.0 * holdings.height}
+        rows = supplied.holdings.height
+        asked.append((at.size, z["ridge"]["id0"], rows))
+        return {"id0": at.size + z["ridge"]["id0"] + 1000.0 * rows}
 
     held = {True: 0, False: 2}
     monkeypatch.setattr(targets, "market", market)
     monkeypatch.setattr(targets, "solve", solve)
-    read = Snapshot.read
 
-    def reading(self: Snapshot, table: str, **more: object) -> pl.DataFrame:
-        frame = read(self, table, **more)  # type: ignore[arg-type]
-        if table == "clean.holdings":
-            return pl.DataFrame({"units": [1.0] * held[self is a]})
-        return frame
+    def supplied(run: Snapshot) -> targets.Supplied:
+        return targets.Supplied(pl.DataFrame({"units": [1.0] * held[run is a]}), pl.DataFrame())
 
-    monkeypatch.setattr(Snapshot, "read", reading)
+    monkeypatch.setattr(targets, "supplied", supplied)
     models = {
         "ridge": Walk(
             {"id0": 0.1},
@@ -142,3 +139,48 @@ def test_changed_code_is_named_as_the_cause(
     walk, _ = _walk(monkeypatch, root, changed)
     assert walk.start_cause == CODE
     assert [s.cause for s in walk.steps] == [CODE, NEW, MODEL, HOLDINGS]
+
+
+def test_a_decision_is_made_again_from_all_that_the_run_gave_it(
+    monkeypatch: pytest.MonkeyPatch, root: SmallRoot
+) -> None:
+    """Prices with volumes, scores that a mandate bounds, lots, what was said of holdings; and a fundamental
+    risk model of a date without a stored one from scores and sectors."""
+    from assets.portfolio import _PRICES
+    from wealthos_pipeline.portfolio import live, risk
+
+    assert set(targets.PRICES) == set(_PRICES)
+    run = Snapshot(root.lake, root.runs[-1])
+    day = run.manifest.as_of
+    context = Context(root.calendar, factors.load(), root.settings.models, root.settings.factors)
+    bound = targets.scores_at(run, day).columns[2]
+    mandate = Mandate.model_validate(
+        {"name": "m", "title": "M", "exposures": [{"factor": bound, "max_exposure": 1.0}]}
+    )
+    settings = root.settings.portfolio.model_copy(update={"risk_model": "fundamental"})
+    asked: dict[str, object] = {}
+
+    def estimate(prices: pl.DataFrame, *more: object, **given: object) -> dict[date, object]:
+        asked.update(given, columns=prices.columns)
+        return {}
+
+    def propose(mandate: Mandate, **given: object) -> live.Proposal:
+        asked.update(given)
+        raise KeyError("enough")
+
+    monkeypatch.setattr(risk, "from_frames", lambda *tables: {})
+    monkeypatch.setattr(risk, "estimate", estimate)
+    monkeypatch.setattr(live, "propose", propose)
+    seen = targets.market(run, day, context, settings, [mandate], [run.read("clean.holdings")])
+    scores, instruments = asked["scores"], asked["instruments"]
+    assert isinstance(scores, pl.DataFrame)
+    assert isinstance(instruments, pl.DataFrame)
+    assert bound in scores.columns
+    assert "dollar_volume" in asked["columns"]  # type: ignore[operator]
+    assert list(seen.scores) == [bound]
+    held = targets.Supplied(run.read("clean.holdings"), run.read("clean.lots"), {"m": "old"})
+    with pytest.raises(KeyError, match="enough"):
+        targets.solve(mandate, seen, {}, 20, held, context, settings)
+    assert asked["lots"] is held.lots
+    assert asked["scores"] == seen.scores
+    assert asked["warning"] == "old"

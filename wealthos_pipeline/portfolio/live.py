@@ -190,6 +190,26 @@ def situate(
     return situation, " ".join(book.faults) or None
 
 
+def reach(bars: pl.LazyFrame, holdings: pl.DataFrame, day: Date, start: Date) -> Date:
+    """``start``, or the earliest of the last bars before the statements of ``holdings`` that count on ``day``: they
+    give a price to what has stopped trading, and the splits since.
+
+    bars: ``instrument_id, date`` of ``clean.prices``.
+    """
+    mine = holdings.filter(pl.col("date") <= day)
+    stated = mine.group_by("mandate").agg(pl.col("date").max())["date"].min()
+    if not isinstance(stated, Date):
+        return start
+    known = bars.filter(
+        (pl.col("date") <= max(stated, start))
+        & pl.col("instrument_id").is_in(mine["instrument_id"].unique().to_list())
+    )
+    before = pl.col("date").filter(pl.col("date") <= stated).max()
+    last = known.group_by("instrument_id").agg(pl.coalesce(before, pl.col("date").min()))
+    first = last.select(pl.col("date").min()).collect().item()
+    return start if first is None else min(start, first)
+
+
 def _lots(
     mandate: Mandate,
     day: Date,

@@ -33,8 +33,10 @@ from wealthos_pipeline.utils.config import FactorSettings, ModelSettings
 
 _AFTER = frozenset(
     ("performance", "summary", "predictions", "evaluation", "risk_model", "portfolios",
-     "risk_of_holdings", "attribution", "coverage", "alerts", "issued", "checks", "catalog",
-     "regime", "signals", "opportunities", "holdings", "redundancy")
+     "risk_quality", "risk_of_holdings", "risk_tests", "resampled_paths", "risk_contributions", "stress_tests",
+     "attribution", "order_lists", "dates", "issued_orders", "fills", "shortfalls", "holdings_prices",
+     "coverage", "alerts", "issued", "checks", "catalog", "regime", "signals", "opportunities", "holdings",
+     "redundancy", "admissions")
 )  # fmt: skip
 """Stages that do not feed the scores."""
 

@@ -14,15 +14,16 @@ solve of the mandate as it is written now:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
-from wealthos_pipeline.data.processors import membership, staleness
+from wealthos_pipeline.data.processors import holdings_prices, membership, staleness
 from wealthos_pipeline.data.storage.manifest import Snapshot
+from wealthos_pipeline.factors import transforms
 from wealthos_pipeline.reporting.diff.facts import Facts
 from wealthos_pipeline.reporting.diff.moves import (
     CODE,
@@ -33,17 +34,29 @@ from wealthos_pipeline.reporting.diff.moves import (
     Numbers,
     Step,
 )
-from wealthos_pipeline.reporting.diff.predictions import Context, Walk
+from wealthos_pipeline.reporting.diff.predictions import Context, Walk, scores_at
 from wealthos_pipeline.utils.config import PortfolioSettings
 
 PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "flags", "known_at",
+    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
+    "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
+"""What the stage of the portfolios reads of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supplied:
+    """What a person supplied of positions, as a run has it: ``clean.holdings`` with delisted names settled,
+    ``clean.lots``, and what should be known of a mandate's positions, by mandate."""
+
+    holdings: pl.DataFrame
+    lots: pl.DataFrame
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A run's data as a decision at ``day`` sees them; late: as in ``live.propose``."""
+    """A run's data as a decision at ``day`` sees them; scores by factor and name; late: as in ``live.propose``."""
 
     day: date
     prices: pl.DataFrame
@@ -53,21 +66,38 @@ class Market:
     positions: pl.DataFrame
     nav: pl.DataFrame
     risk: object | None
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     late: int = 0
 
 
-def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettings) -> Market:
-    """Read what a decision at ``day`` needs. The risk model is the stored one, else estimated."""
-    from wealthos_pipeline.portfolio import pipeline, risk
+def supplied(run: Snapshot) -> Supplied:
+    """What the run's decisions started from."""
+    checked = run.read("clean.holdings_prices")
+    return Supplied(
+        holdings_prices.settled(run.read("clean.holdings"), checked),
+        run.read("clean.lots"),
+        holdings_prices.warnings(checked),
+    )
+
+
+def market(
+    run: Snapshot,
+    day: date,
+    context: Context,
+    settings: PortfolioSettings,
+    mandates: Sequence[Mandate],
+    held: Sequence[pl.DataFrame] = (),
+) -> Market:
+    """Read what a decision of ``mandates`` at ``day`` needs, whichever holdings of ``held`` it starts from. The
+    risk model is the stored one, else estimated."""
+    from wealthos_pipeline.portfolio import live, pipeline, risk
 
     calendar = context.calendar
     instruments = run.read("clean.instruments")
     equities = instruments.filter(pl.col("asset_class") == "equity")["instrument_id"].unique()
 
-    def bars(sessions: int) -> pl.DataFrame:
-        rows = run.read(
-            "clean.prices", columns=PRICES, start=calendar.offset(day, -sessions), end=day
-        )
+    def bars(start: date) -> pl.DataFrame:
+        rows = run.read("clean.prices", columns=PRICES, start=start, end=day)
         return rows.filter(pl.col("instrument_id").is_in(equities.implode()))
 
     def members(rows: pl.DataFrame) -> pl.DataFrame:
@@ -80,9 +110,20 @@ def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettin
         run.read("portfolio.risk_factors", start=day, end=day),
     )
     if day not in stored:
-        long = bars(settings.risk_sessions + 5)
-        stored = risk.estimate(long, members(long), [day], calendar, settings)
-    prices = bars(pipeline.LOOKBACK)
+        since = calendar.offset(day, -risk.lookback(settings))
+        long, styles = bars(since), None
+        if settings.risk_model == "fundamental":
+            styles = transforms.side_by_side(
+                run.read(t, start=since, end=day)
+                for t in run.tables()
+                if t.startswith(transforms.SCORES)
+            )
+        stored = risk.estimate(
+            long, members(long), [day], calendar, settings, scores=styles, instruments=instruments
+        )
+    start = calendar.offset(day, -pipeline.lookback(mandates, settings))
+    closes = run.scan("clean.prices", columns=["instrument_id", "date"])
+    prices = bars(min([start, *(live.reach(closes, h, day, start) for h in held)]))
     universe = members(prices).filter(pl.col("date") == day)
     kept = pl.col("run_kind") == "backtest"
     return Market(
@@ -94,10 +135,17 @@ def market(run: Snapshot, day: date, context: Context, settings: PortfolioSettin
         run.read("portfolio.positions", end=day).filter(kept),
         run.read("portfolio.nav", end=day).filter(kept),
         stored.get(day),
+        scores=pipeline.scored(_bound(scores_at(run, day), mandates)),
         late=staleness.late(calendar, day, run.manifest.started_at)
         if day == run.manifest.as_of
         else 0,
     )
+
+
+def _bound(scores: pl.DataFrame, mandates: Sequence[Mandate]) -> pl.DataFrame:
+    """The factors whose exposure a mandate bounds."""
+    bound = {e.factor for m in mandates for e in m.exposures}
+    return scores.select(c for c in scores.columns if c in ("date", "instrument_id") or c in bound)
 
 
 def predictions(z: Numbers, model: str, horizon: int, day: date) -> pl.DataFrame:
@@ -123,7 +171,7 @@ def solve(
     at: Market,
     z: Mapping[str, Numbers],
     horizon: int,
-    holdings: pl.DataFrame,
+    held: Supplied,
     context: Context,
     settings: PortfolioSettings,
 ) -> Numbers:
@@ -133,7 +181,7 @@ def solve(
 
     said = [predictions(numbers, m, horizon, at.day) for m, numbers in sorted(z.items())]
     empty = contract("models.predictions").empty()
-    own = holdings.filter((pl.col("mandate") == mandate.name) & (pl.col("date") <= at.day))
+    own = held.holdings.filter((pl.col("mandate") == mandate.name) & (pl.col("date") <= at.day))
     positions = at.positions.filter(pl.col("mandate") == mandate.name)
     nav = at.nav.filter(pl.col("mandate") == mandate.name)
     proposal = live.propose(
@@ -150,6 +198,9 @@ def solve(
         calendar=context.calendar,
         settings=settings,
         late=at.late,
+        lots=held.lots,
+        scores=at.scores,
+        warning=held.warnings.get(mandate.name, ""),
     )
     return dict(proposal.targets.select("instrument_id", "weight").iter_rows())
 
@@ -166,9 +217,14 @@ def walks(
     """The way of every mandate's targets from A to B."""
     day_a = a.manifest.as_of
     horizon = context.models.horizon
-    at_a, at_b = (market(run, run.manifest.as_of, context, settings) for run in (a, b))
-    past = market(b, day_a, context, settings) if facts.past_changed or facts.stages else None
-    held_a, held_b = a.read("clean.holdings"), b.read("clean.holdings")
+    held_a, held_b = supplied(a), supplied(b)
+    stated = (held_a.holdings, held_b.holdings)
+
+    def at(run: Snapshot, day: date) -> Market:
+        return market(run, day, context, settings, mandates, stated)
+
+    at_a, at_b = (at(run, run.manifest.as_of) for run in (a, b))
+    past = at(b, day_a) if facts.past_changed or facts.stages else None
 
     def z(index: int) -> dict[str, Numbers]:
         """The models' numbers after ``index`` steps from the end; -1 is B's fits."""
@@ -178,9 +234,9 @@ def walks(
     for mandate in mandates:
 
         def weights(
-            at: Market, said: dict[str, Numbers], held: pl.DataFrame, m: Mandate = mandate
+            seen: Market, said: dict[str, Numbers], held: Supplied, m: Mandate = mandate
         ) -> Numbers:
-            return solve(m, at, said, horizon, held, context, settings)
+            return solve(m, seen, said, horizon, held, context, settings)
 
         steps = []
         if past is not None:
