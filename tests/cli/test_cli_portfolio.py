@@ -117,6 +117,21 @@ def test_a_softened_answer_says_what_gave_way(ask) -> None:
     assert "Volatility of at most 5 % a year became " in said.out
 
 
+def test_a_limit_with_a_colon_in_it_is_named_once_and_by_symbols(ask) -> None:
+    group = "groups=[{name: both, symbols: [%s, %s], min_weight: 0.55}]" % small_root.SYMBOLS[:2]
+    forced = (
+        f"overrides=[{{symbol: {small_root.SYMBOLS[2]}, action: force, weight: 0.2, owner: A. Person, "
+        "reason: asked for, expires: 2099-01-01}]"
+    )
+    words = ("optimise", "balanced", "--set", group, "--set", forced)
+    said, body = ask(*words), ask(*words, "--json").json
+    limits = {x["limit"] for x in body["limits"]}
+    assert "Group both: at least 55 %" in limits
+    assert all(x["words"].startswith(f"{x['limit']}: ") for x in body["limits"])
+    assert not any(i in x for x in limits for i in small_root.IDS)
+    assert said.out.count("at least 55 %") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

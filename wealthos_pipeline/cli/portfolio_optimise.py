@@ -128,7 +128,7 @@ def answer(q: Question, found: Solution) -> dict[str, Any]:
         "given_way": [q.named(x) for x in found.given_way],
         "notes": [q.named(n) for n in p.notes],
         "limits": [
-            {"key": x.key, "limit": x.limit, "value": x.value, "unit": x.unit,
+            {"key": x.key, "limit": q.named(x.limit), "value": x.value, "unit": x.unit,
              "price": x.per_unit, "words": q.named(x.words)}
             for x in whatif.prices(q.problem, found)
         ],
@@ -242,10 +242,9 @@ def show(body: dict[str, Any], files: list[Path]) -> None:
     if body["limits"]:
         table(
             ["what binds", "worth"],
-            [[x["limit"], x["words"].partition(": ")[2] if ":" in x["words"] else x["words"]]
-             for x in body["limits"]],
+            [[x["limit"], x["words"].removeprefix(f"{x['limit']}: ")] for x in body["limits"]],
             title="Limits that bind, dearest first",
-        )  # fmt: skip
+        )
     if body["weights"]:
         seen = [r for r in body["weights"] if max(abs(r["weight"]), abs(r["before"])) > 5e-5]
         table(
