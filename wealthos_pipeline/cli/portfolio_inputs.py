@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from wealthos_pipeline.utils.config import Settings
 
 _PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "split_index", "tr_index", "flags", "known_at",
+    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
+    "split_index", "tr_index", "flags", "known_at",
 )  # fmt: skip
 TABLES = (
-    "clean.prices", "clean.membership", "clean.instruments", "clean.holdings", "models.predictions",
-    "models.evaluation", "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.positions",
+    "clean.prices", "clean.membership", "clean.instruments", "clean.holdings", "clean.lots",
+    "clean.holdings_prices", "models.predictions", "models.evaluation", "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.positions",
     "portfolio.nav",
 )  # fmt: skip
 """What the decision reads; their versions are its lineage."""
@@ -187,23 +188,25 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
     import polars as pl
 
     from wealthos_pipeline.cli.published import calendar as sessions
-    from wealthos_pipeline.data.processors import membership, staleness
+    from wealthos_pipeline.data.processors import holdings_prices, membership, staleness
     from wealthos_pipeline.portfolio import live, pipeline, risk
     from wealthos_pipeline.portfolio.backtest import State
 
+    settings = run.settings.portfolio
     calendar, day = sessions(run.settings), run.manifest.as_of
     snapshot = run.snapshot
     instruments = run.read("clean.instruments")
     equities = instruments.filter(pl.col("asset_class") == "equity")["instrument_id"].unique()
-    holdings = run.read("clean.holdings").filter(
+    checked = run.read("clean.holdings_prices")
+    holdings = holdings_prices.settled(run.read("clean.holdings"), checked).filter(
         (pl.col("mandate") == mandate.name) & (pl.col("date") <= day)
     )
-    start = calendar.offset(day, -pipeline.LOOKBACK)
-    stated: Any = holdings["date"].max() if holdings.height else None
     prices = snapshot.read(
         "clean.prices",
         columns=_PRICES,
-        start=start if stated is None else min(start, stated),
+        start=_first(
+            run, holdings, calendar.offset(day, -pipeline.lookback([mandate], settings)), day
+        ),
         end=day,
     ).filter(pl.col("instrument_id").is_in(equities.implode()))
     flagged = prices.select("date", "instrument_id", "flags").filter(pl.col("date") == day)
@@ -228,11 +231,29 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
         holdings=holdings if holdings.height else None,
         paper=State(positions, nav) if nav.height else None,
         calendar=calendar,
-        settings=run.settings.portfolio,
+        settings=settings,
         late=staleness.late(calendar, day, run.manifest.started_at),
         lots=run.read("clean.lots") if lots else None,
         scores=_scores(run, mandate, day),
+        warning=holdings_prices.warnings(checked).get(mandate.name, ""),
     )
+
+
+def _first(run: Published, holdings: pl.DataFrame, start: date, day: date) -> date:
+    """``start``, or earlier: the last bars before the statement, which price what has stopped trading."""
+    import polars as pl
+
+    stated: Any = holdings["date"].max() if holdings.height else None
+    if stated is None:
+        return start
+    names = holdings.filter(pl.col("date") == stated)["instrument_id"].unique()
+    bars = run.snapshot.scan("clean.prices").filter(
+        pl.col("instrument_id").is_in(names.implode()) & (pl.col("date") <= day)
+    )
+    before = pl.col("date").filter(pl.col("date") <= stated).max()
+    last = bars.group_by("instrument_id").agg(pl.coalesce(before, pl.col("date").min()))
+    first: Any = last.select(pl.col("date").min()).collect().item()
+    return start if first is None else min(start, first)
 
 
 def _scores(run: Published, mandate: Mandate, day: date) -> dict[str, dict[str, float]]:
