@@ -64,7 +64,7 @@ def whatif(
         "status": found.status,
         "answers": {k: v.data() | {"words": _named(question, v)} for k, v in made.items()},
         "prices": [
-            {"key": x.key, "limit": x.limit, "value": x.value, "unit": x.unit,
+            {"key": x.key, "limit": question.named(x.limit), "value": x.value, "unit": x.unit,
              "per_unit": x.per_unit, "words": question.named(x.words)}
             for x in prices
         ],
