@@ -21,7 +21,6 @@ from __future__ import annotations
 from wealthos_pipeline.portfolio.risk.estimation import Produced, estimate, lookback, produce
 from wealthos_pipeline.portfolio.risk.factor_returns import Exposures, exposures_on
 from wealthos_pipeline.portfolio.risk.model import (
-    SESSIONS_PER_YEAR,
     VOLATILITY_FLOOR,
     RiskModel,
     from_frames,
@@ -36,7 +35,6 @@ from wealthos_pipeline.portfolio.risk.window import (
 
 __all__ = [
     "MIN_COVERAGE",
-    "SESSIONS_PER_YEAR",
     "VOLATILITY_FLOOR",
     "Exposures",
     "Produced",

@@ -20,7 +20,6 @@ SPECIFIC = "specific"
 """What stands in the column ``factor`` of a stored specific volatility."""
 VOLATILITY_FLOOR = 1e-4
 """Smallest daily specific volatility: all-equal returns do not make a riskless asset."""
-SESSIONS_PER_YEAR = 252.0
 
 
 @dataclass(frozen=True, eq=False)
