@@ -138,9 +138,10 @@ def _written(
         volatility=p.volatility(w),
         turnover=p.turnover(w) if acts else 0.0,
     )
-    trades = _trades(s, p, solution, keys) if acts else empty["trades"]
+    mine = _loosened(p) if solution.status == "softened" else p
+    trades = _trades(s, mine, solution, keys, p) if acts else empty["trades"]
     seconds = solution.seconds if np.isfinite(solution.seconds) else None
-    binding = empty["binding"] if run_kind == "backtest" else _binding(p, solution, keys)
+    binding = empty["binding"] if run_kind == "backtest" else _binding(mine, solution, keys)
     return Decision(p.ids, p.w0, w, acts, targets, solves, trades, binding, seconds)
 
 
@@ -157,10 +158,21 @@ def _binding(p: Problem, solution: Solution, keys: dict[str, Any]) -> pl.DataFra
     return frame.select(table.column_names)
 
 
-def _trades(s: Situation, p: Problem, solution: Solution, keys: dict[str, Any]) -> pl.DataFrame:
+def _loosened(p: Problem) -> Problem:
+    """The problem with what gave way: its values are the ones that the answer met."""
+    from wealthos_pipeline.portfolio import softening
+
+    found = softening.least(p)
+    return p if found is None else found.problem
+
+
+def _trades(
+    s: Situation, p: Problem, solution: Solution, keys: dict[str, Any], before: Problem
+) -> pl.DataFrame:
+    """Rows of ``portfolio.trades``; before: the problem as the mandate has it, p where nothing gave way."""
     change = solution.weights - p.w0
     rows = np.flatnonzero(np.abs(change) > TRADE_FLOOR)
-    words = reasons.of_trades(p, solution.weights, solution.parts, rows)
+    words = reasons.of_trades(p, solution.weights, solution.parts, rows, before)
     value = change[rows] * s.nav
     price = np.array([s.close[p.ids[i]] for i in rows], dtype=np.float64)
     parts = solution.parts

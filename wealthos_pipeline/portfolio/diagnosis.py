@@ -100,14 +100,17 @@ def conflict(p: Problem) -> Conflict | None:
     return Conflict(found[0], further=tuple(Conflict(x) for x in found[1:]))
 
 
-def explain(p: Problem) -> tuple[str, ...]:
-    """One sentence a limit of an irreducible contradiction, with its value and least relaxation."""
+def explain(p: Problem, plain: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """One sentence a limit of an irreducible contradiction, with its value and least relaxation.
+
+    plain: what ``obvious`` says, told where the analysis comes to no answer.
+    """
     try:
         found = conflict(p)
     except PortfolioError as error:
-        return (f"{capital(str(error))}.",)
+        return plain or (f"{capital(str(error))}.",)
     if found is None:
-        return (
+        return plain or (
             "The solver found no feasible weights, though the limits miss each other by less than "
             f"{TOLERANCE:.0e}; loosen the tightest limit a little.",
         )

@@ -397,10 +397,10 @@ class _Search:
                 self.relaxed
             )  # nothing is better than what is possible: that proof was none
         if not np.isfinite(self.bound) or self.bound > self.best + WRONG * max(1.0, abs(self.best)):
-            said = (
+            lost = (
                 "An answer was found, but not how far from the best it can be; nothing was decided."
             )
-            return _none(p, "failed", said)
+            return _none(p, "failed", lost)
         value = self._value(w)
         gap = max(self.best - self.bound, 0.0) / unit
         said = [_gap_words(gap, value, self.nodes)]

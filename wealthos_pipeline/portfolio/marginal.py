@@ -142,6 +142,14 @@ def _linear(
     return out
 
 
+def names(p: Problem, limit: limits.Limit) -> tuple[str, ...]:
+    """What ``Parts.binding`` calls a limit: one name, or one a sector."""
+    if limit.kind != "sectors":
+        return (_named(limit),)
+    capped = [g for g in p.groups if g.kind == "sector_cap" and g.upper is not None]
+    return tuple(f"{g.name} at its cap" for g in capped)
+
+
 def _named(limit: limits.Limit) -> str:
     """What binds, in words."""
     if limit.kind in ("groups", "exposures", "beta"):

@@ -30,11 +30,13 @@ def optimise(problem: Problem, *, explain: bool = True) -> Solution:
     start = time.perf_counter()
     with conic.blas().limit(limits=1):
         problem.validate()
-        conflicts = diagnosis.obvious(problem)
-        found = None if conflicts else _solved(problem)
+        plain = conflicts = diagnosis.obvious(problem)
+        found = None if plain else _solved(problem)
+        if found is not None and found.status == "failed" and _contradictory(problem):
+            found = None  # limits that miss each other by a hair make solvers stall
         if found is None or found.status == "infeasible":
-            if explain and not conflicts:
-                conflicts = diagnosis.explain(problem)
+            if explain:
+                conflicts = diagnosis.explain(problem, plain)
             found = _softened(problem, conflicts) or _impossible(problem, conflicts)
     return replace(found, seconds=time.perf_counter() - start)
 
@@ -74,6 +76,16 @@ def _solved(problem: Problem) -> Solution:
         if integer.needed(problem):
             return integer.solve(problem)
     return continuous(problem)
+
+
+def _contradictory(problem: Problem) -> bool:
+    """Whether the limits are known to contradict each other; what takes too long to tell is not."""
+    from wealthos_pipeline.portfolio import elastic, limits
+
+    try:
+        return elastic.Feasibility(problem).contradictory(limits.of(problem))
+    except PortfolioError:
+        return False
 
 
 def _softened(problem: Problem, conflicts: tuple[str, ...]) -> Solution | None:

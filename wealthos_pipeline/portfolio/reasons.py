@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.portfolio import tax
+from wealthos_pipeline.portfolio import limits, marginal, tax
+from wealthos_pipeline.portfolio.limits import Absolute, Linear, Norm
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Parts, Problem
-from wealthos_pipeline.portfolio.words import percent
+from wealthos_pipeline.portfolio.words import number, percent
 
 NEGLIGIBLE = 1e-6
 """Differences of marginal utility (returns over the horizon) below this are not worth a word."""
@@ -29,8 +30,16 @@ _RISK = {
 """What a trade does to risk, by (bought, helps)."""
 
 
-def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -> list[str]:
+def of_trades(
+    p: Problem,
+    w: Floats,
+    parts: Parts | None,
+    rows: Iterable[int],
+    before: Problem | None = None,
+) -> list[str]:
     """One text a name of ``rows``: the verb, what drives it, what speaks against it, what limits it.
+
+    before: where limits gave way, the problem as the mandate has it: they are named with their old values.
 
     Drivers compare a name with the alternatives: expected return and marginal risk of *comparable
     names*, half-way between the weights held and the target. Those are the other names of the answer
@@ -47,6 +56,7 @@ def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -
     if first or not loose.any():
         loose = np.ones(len(w), dtype=np.bool_)
     kind = _bound_alike(p, None if first else parts)
+    gave = {} if before is None else _gave_way(before, p)
     out = []
     for i in map(int, rows):
         others = loose if first else loose & (np.arange(len(w)) != i)
@@ -57,7 +67,7 @@ def of_trades(p: Problem, w: Floats, parts: Parts | None, rows: Iterable[int]) -
         relative = float(sigma[i]) / average if average > 0 else 1.0
         alpha_gain = float(p.alpha[i]) - float(shares @ p.alpha) if total > 0 else 0.0
         risk_gain = -price * (float(sigma[i]) - average) if total > 0 else 0.0
-        out.append(_words(p, i, w, first, alpha_gain, risk_gain, relative, parts))
+        out.append(_words(p, i, w, first, alpha_gain, risk_gain, relative, parts, gave))
     return out
 
 
@@ -90,6 +100,7 @@ def _words(
     risk_gain: float,
     relative: float,
     parts: Parts | None,
+    gave: dict[str, str],
 ) -> str:
     delta = float(w[i] - p.w0[i])
     move = f"{percent(p.w0[i])} → {percent(w[i])}"
@@ -119,7 +130,7 @@ def _words(
         said = [_otherwise(p, i, delta, first)]
     if against:
         said.append("although it " + "; ".join(text for _, text in sorted(against, reverse=True)))
-    said += _limits(p, i, w, parts)
+    said += _limits(p, i, w, parts, gave)
     said += _beside(p, i, w)
     prefix = "first purchase; " if first else ""
     return f"{verb} {move}: {prefix}{'; '.join(said)}"
@@ -264,24 +275,45 @@ def _otherwise(p: Problem, i: int, delta: float, first: bool) -> str:
     return "puts free money to work" if idle else "takes the place of what is sold"
 
 
-def _limits(p: Problem, i: int, w: Floats, parts: Parts) -> list[str]:
-    """Constraints that bind this name, in words."""
+def _limits(
+    p: Problem, i: int, w: Floats, parts: Parts, gave: dict[str, str] | None = None
+) -> list[str]:
+    """Constraints that bind this name, in words; gave: what to add to those that gave way, by name."""
     out = []
     for name, part in parts.binding.items():
         if abs(part[i]) <= NEGLIGIBLE or name == "budget":
             continue
+        said = name
         if name == "upper":
-            if w[i] >= p.upper[i] - 1e-9:
-                out.append(f"capped at {percent(p.upper[i])}")
+            if w[i] < p.upper[i] - 1e-9:
+                continue
+            said = f"capped at {percent(p.upper[i])}"
         elif name == "lower":
-            if w[i] <= p.lower[i] + 1e-9 and p.lower[i] != 0.0:
-                out.append(f"kept at its smallest weight {percent(p.lower[i])}")
+            if w[i] > p.lower[i] + 1e-9 or p.lower[i] == 0.0:
+                continue
+            said = f"kept at its smallest weight {percent(p.lower[i])}"
         elif name == "turnover":
-            out.append(f"limited by the turnover cap of {percent(p.max_turnover or 0.0)}")
+            said = f"limited by the turnover cap of {percent(p.max_turnover or 0.0)}"
         elif name == "volatility":
-            out.append(f"limited by the volatility cap of {percent(p.max_volatility or 0.0)}")
-        else:
-            out.append(name)
+            said = f"limited by the volatility cap of {percent(p.max_volatility or 0.0)}"
+        out.append(said + (gave or {}).get(name, ""))
+    return out
+
+
+def _gave_way(before: Problem, now: Problem) -> dict[str, str]:
+    """What to add to the name of a limit that gave way, by the names that ``Parts.binding`` has."""
+    old = {limit.key: limit for limit in limits.of(before)}
+    out: dict[str, str] = {}
+    for limit in limits.of(now):
+        was = old.get(limit.key)
+        if was is None or not isinstance(limit.shape, Linear | Absolute | Norm):
+            continue
+        assert isinstance(was.shape, Linear | Absolute | Norm)
+        if np.array_equal(limit.shape.right, was.shape.right):
+            continue
+        since = "" if was.value is None else f", from {number(was.value, was.unit)}"
+        text = f" (it gave way{since})"
+        out |= dict.fromkeys(marginal.names(now, limit), text)
     return out
 
 
