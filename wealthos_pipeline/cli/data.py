@@ -99,5 +99,7 @@ def migrate(root: options.Root = None, as_json: options.AsJson = False) -> None:
         return
     for step in done:
         out().print(f"[green]✓[/green] {step}")
-    if not done:
+    if done:
+        out().print("next: wealthos run, which makes again what the change touches")
+    else:
         out().print(f"nothing to do: the lake has layout {migrations.LAKE_VERSION}")

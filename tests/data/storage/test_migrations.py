@@ -72,3 +72,28 @@ def test_a_damaged_layout_file_is_named(lake, settings, frames) -> None:
     with pytest.raises(StorageError, match="LAYOUT holds 'one'"):  # noqa: SIM117
         with Run.open(lake, settings, now=frames.now):
             pass
+
+
+def test_a_lake_of_the_first_layout_is_migrated_before_it_is_written(
+    lake, settings, frames
+) -> None:
+    lake.replace(REGIME, frames.regime(3))
+    migrations.stamp(lake.root, 1)
+    with pytest.raises(StorageError, match=r"layout 1.*wealthos data migrate"):  # noqa: SIM117
+        with Run.open(lake, settings, now=frames.now):
+            pass
+    before = lake.version(REGIME)
+    assert Lake(lake.root).read(REGIME).height == 3, "reading it goes on"
+    done = migrations.migrate(lake)
+    assert done[0].startswith("2: Positions are shares")
+    assert lake.version(REGIME) == before
+    with Run.open(lake, settings, now=frames.now):
+        pass
+    assert layout_of(lake.root) == LAKE_VERSION
+
+
+def test_the_second_layout_names_tables_that_there_are() -> None:
+    from wealthos_pipeline.core.data import load
+    from wealthos_pipeline.data.storage.migrations import m0002_accounts_in_shares as second
+
+    assert set(second.MADE_AGAIN) <= set(load())

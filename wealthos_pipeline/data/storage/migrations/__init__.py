@@ -2,7 +2,7 @@
 
 ``<root>/lake/LAYOUT`` holds the number of the lake's layout. A step that leads to layout N is a
 module ``m000N_<what>.py`` in this package with a docstring and a function ``migrate(lake)``; it must
-be safe to run again after it was interrupted. There are none yet: the layout is the first.
+be safe to run again after it was interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wealthos_pipeline.core.errors import NewerLakeError, StorageError
 if TYPE_CHECKING:
     from wealthos_pipeline.data.storage.lake import Lake
 
-LAKE_VERSION = 1
+LAKE_VERSION = 2
 """The layout that this program reads and writes."""
 
 LAYOUT_FILE = "LAYOUT"
