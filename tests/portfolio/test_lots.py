@@ -54,7 +54,7 @@ def test_decided_lots_agree_with_counting_every_combination() -> None:
     for lots in itertools.product(*(range(int(0.6 / x + 1e-9) + 1) for x in lot)):
         w = np.array(lots) * lot
         if 1.0 - lot.max() - 1e-12 <= w.sum() <= 1.0 + 1e-12:
-            best = max(best, integer.objective(p, w))
+            best = max(best, p.objective(w))
     found = integer.solve(p)
     assert found.objective <= best + 1e-12
     assert found.objective + found.gap >= best - 1e-12

@@ -208,3 +208,32 @@ def test_limits_that_hardly_contradict_each_other_are_infeasible_and_not_a_failu
     for share, status in ((0.97, "infeasible"), (1.03, "optimal")):
         found = optimise(replace(p, max_volatility=share * least), explain=False)
         assert found.status == status, found.message
+
+
+@pytest.mark.parametrize("kind", ["mean_variance", "cvar", "max_sharpe", "risk_budget"])
+@pytest.mark.parametrize("hair", [2e-4, 1e-5, 2e-6])
+def test_a_turnover_too_small_by_a_hair_is_infeasible(kind: str, hair: float) -> None:
+    """Half of the money must move to the other names."""
+    p = rich(20, 2, objective_kind=kind, upper=0.2, max_volatility=0.9)
+    old = np.arange(20) < 10
+    p = replace(
+        p, alpha=np.abs(p.alpha), w0=np.where(old, 0.1, 0.0), scenarios=scenarios(p),
+        fixed=np.full(20, np.nan), fixed_why=("",) * 20,
+        groups=(Group("group new", "group", ~old, 0.5, None),),
+    )  # fmt: skip
+    found = optimise(replace(p, max_turnover=0.5 - hair))
+    assert found.status == "infeasible", found.message
+    assert any("Turnover" in words for words in found.conflicts)
+
+
+def test_what_is_plain_to_see_is_told_with_the_least_change_that_is_enough() -> None:
+    """Twenty names of 4 % come to 80 %; beside the budget the first ten must hold at least 45 %."""
+    p = rich(20, 2, upper=0.04, max_turnover=None)
+    few = np.arange(20) < 10
+    p = replace(p, groups=(Group("group few", "group", few, None, 0.35),))
+    found = optimise(p)
+    assert found.status == "infeasible"
+    said = " ".join(found.conflicts)
+    assert "or more" not in said
+    assert "least change that is enough" in said
+    assert "or more" in " ".join(optimise(p, explain=False).conflicts)

@@ -169,7 +169,7 @@ def grid_best(p: Problem, steps: int = 60) -> float:
         for b in line:
             w = np.array([a, b, 1.0 - a - b])
             if -1e-12 <= w[2] <= 0.9 and integer.violation(p, w) <= 1e-9:
-                best = max(best, integer.objective(p, w))
+                best = max(best, p.objective(w))
     return best
 
 
@@ -189,7 +189,7 @@ def test_a_loss_is_harvested_and_nothing_is_both_bought_and_sold() -> None:
     found = integer.solve(p)
     # the loss in A is worth .074 a unit of weight, a third of it in the objective: more than any risk here
     assert found.weights[0] < p.w0[0] - 0.1
-    assert found.objective == pytest.approx(integer.objective(p, found.weights), abs=1e-15)
+    assert found.objective == pytest.approx(p.objective(found.weights), abs=1e-15)
     without = integer.solve(replace(p, tax=replace(_lots(p), rate=np.zeros(5))))
     assert found.objective > without.objective
 
@@ -242,7 +242,7 @@ def test_the_answer_is_never_worse_than_doing_nothing_and_rates_of_zero_change_n
     found = integer.solve(p)
     assert found.status == "optimal"
     assert integer.violation(p, found.weights) <= 1e-8
-    assert found.objective >= integer.objective(p, w0) - 1e-12
+    assert found.objective >= p.objective(w0) - 1e-12
     hull = tax.segments(p)
     untaxed = integer.solve(replace(p, tax=replace(lots, rate=np.zeros(m))))
     # losses pay at most what the hull says below 0
@@ -281,3 +281,23 @@ def test_marginal_utilities_know_the_tax_of_the_next_sale() -> None:
 def _lots(p: Problem) -> TaxLots:
     assert p.tax is not None
     return p.tax
+
+
+@pytest.mark.parametrize("kind", ["mean_variance", "min_variance", "tracking_error"])
+def test_the_objective_charges_the_share_of_the_tax_that_falls_into_the_horizon(kind: str) -> None:
+    p = replace(two("fifo"), objective_kind=kind)
+    w = np.array([0.1, 0.3, 0.6])
+    due = tax.tax_of(p, w) * p.horizon / p.holding_period
+    assert due != 0
+    assert p.objective(w) == pytest.approx(replace(p, tax=None).objective(w) - due, abs=1e-15)
+
+
+def test_losses_worth_more_than_the_ratio_without_tax_are_within_the_gap() -> None:
+    p = replace(two("hifo"), objective_kind="max_sharpe", alpha=np.array([0.004, 0.003, 0.002]))
+    lots = _lots(p)
+    p = replace(p, tax=replace(lots, gain=np.minimum(lots.gain, -0.2), rate=np.full(5, 0.4)))
+    found = integer.solve(p)
+    assert found.status == "optimal"
+    assert found.objective > integer.solve(replace(p, tax=None, max_names=3)).objective
+    assert found.gap > 0
+    assert found.objective + found.gap >= grid_best(p)

@@ -30,7 +30,7 @@ from wealthos_pipeline.portfolio import (
     tangents,
     tax,
 )
-from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Parts, Problem, Solution
+from wealthos_pipeline.portfolio.problem import Floats, Parts, Problem, Solution
 
 SOLVER = "HiGHS and Clarabel, outer approximation"
 GAP = 2e-4
@@ -99,8 +99,9 @@ def _nearest(p: Problem) -> Solution:
     found = found or _searched(p, best.weights)
     if found.status != "optimal":
         return found
-    value = objective(p, found.weights)
-    gap = max(best.objective + best.gap - value, 0.0)
+    value = p.objective(found.weights)
+    most = _with_losses(p, relaxed, best)
+    gap = max(most.objective + most.gap - value, 0.0)
     away = _percent(p.volatility(found.weights - best.weights))
     said = f"Tracks the answer without whole numbers within {away} a year"
     if np.isfinite(gap):
@@ -110,6 +111,23 @@ def _nearest(p: Problem) -> Solution:
     return replace(found, objective=value, gap=gap, message=f"{said.rstrip('.')}.")
 
 
+def _with_losses(p: Problem, relaxed: Problem, best: Solution) -> Solution:
+    """``best``, or where lots at a loss are worth tax, what the ratio would be were all of that earned untraded.
+
+    ``Σ w`` is the budget, so that much more alpha for every name adds just that.
+    """
+    if p.tax is None or p.objective_kind != "max_sharpe":
+        return best
+    worth = -float(np.minimum(p.tax.rate * p.tax.gain, 0.0) @ p.tax.weight)
+    invested = p.budget - limits.leftover(p)
+    if not worth > 0.0 or not invested > 0.0:
+        return best
+    from wealthos_pipeline.portfolio import optimization
+
+    more = optimization.continuous(replace(relaxed, alpha=p.alpha + p.kappa * worth / invested))
+    return more if more.status == "optimal" else replace(best, gap=float("inf"))
+
+
 def _sharpe(p: Problem, start: Floats) -> Solution | None:
     """Mean-variance problems with the risk aversion ``f/σ²`` of the last answer: each has at least its ratio.
 
@@ -117,7 +135,7 @@ def _sharpe(p: Problem, start: Floats) -> Solution | None:
     """
     w, best = start, None
     for _ in range(LEAST_ROUNDS):
-        net = float(p.alpha @ w) - objectives.costs(p, w) - p.kappa * tax.tax_of(p, w)
+        net = float(p.alpha @ w) - objectives.costs(p, w) - objectives.taxes(p, w)
         variance = p.horizon * float(w @ p.covariance_times(w))
         if net <= 0 or variance <= 0:
             break
@@ -126,21 +144,11 @@ def _sharpe(p: Problem, start: Floats) -> Solution | None:
         )
         if found.status != "optimal":
             return best or found
-        ratio = objective(p, found.weights)
-        if best is not None and ratio <= objective(p, best.weights) * (1.0 + GAP / 10):
+        ratio = p.objective(found.weights)
+        if best is not None and ratio <= p.objective(best.weights) * (1.0 + GAP / 10):
             break
         best, w = found, found.weights
     return best
-
-
-def objective(p: Problem, w: Floats) -> float:
-    """What is maximised, at w: the problem's objective less ``h/H`` of the tax."""
-    value, due = p.objective(w), p.kappa * tax.tax_of(p, w)
-    if p.objective_kind in mixed.OBJECTIVES:
-        return value - due
-    if p.objective_kind == "max_sharpe" and due:
-        return value - due * SESSIONS_PER_YEAR / p.horizon / p.volatility(w)
-    return value
 
 
 def violation(p: Problem, w: Floats) -> float:
@@ -263,7 +271,7 @@ class _Search:
 
     def _value(self, w: Floats) -> float:
         if self.target is None:
-            return objective(self.p, w)
+            return self.p.objective(w)
         away = w - self.target
         return (
             -0.5

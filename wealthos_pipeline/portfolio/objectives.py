@@ -8,6 +8,8 @@ or of ``w − benchmark``: a return over the horizon. The others:
 ``risk_budget``: ``Σ b_i ln w_i − ln σ(w)``. Unconstrained it is largest where name i has the share b_i of
 the risk (Maillard, Roncalli & Teïletche 2010; Spinu 2013), whatever the scale of w. Costs are not weighed against
 shares of risk: a cap on turnover is the way to save them.
+
+Where lots are taxed, ``h/H`` of the tax is one of the costs (``taxes``).
 ``cvar``: ``−(γ/2) h (CVaR / z)² − costs`` with the CVaR of one session's scenario losses (Rockafellar & Uryasev
 2000; a CVaR below 0 counts as 0) and ``z = φ(Φ⁻¹(β)) / (1 − β)``. For normal returns with mean 0 the first term is
 the variance penalty, so γ and costs mean what they mean elsewhere; without costs it is minimum CVaR.
@@ -42,6 +44,15 @@ def costs(p: Problem, w: Floats) -> float:
     return float(total + (borrow * np.maximum(-w, 0.0)).sum())
 
 
+def taxes(p: Problem, w: Floats) -> float:
+    """Tax of going from ``w0`` to w, amortised like a trading cost: a return over the horizon."""
+    if p.tax is None:
+        return 0.0
+    from wealthos_pipeline.portfolio import tax
+
+    return p.kappa * tax.tax_of(p, w)
+
+
 def wanted(p: Problem) -> Floats:
     """The alphas that the objective reads: none for those that are about risk alone."""
     reads = p.objective_kind in ("mean_variance", "max_sharpe", "black_litterman")
@@ -59,10 +70,11 @@ def value(p: Problem, w: Floats) -> float:
     if kind in QUADRATIC:
         away = w - reference(p)
         risk = 0.5 * p.risk_aversion * p.horizon * float(away @ p.covariance_times(away))
-        return float(wanted(p) @ w) - risk - costs(p, w)
+        return float(wanted(p) @ w) - risk - costs(p, w) - taxes(p, w)
     if kind == "max_sharpe":
         volatility = p.volatility(w)
-        net = (float(p.alpha @ w) - costs(p, w)) * SESSIONS_PER_YEAR / p.horizon
+        net = float(p.alpha @ w) - costs(p, w) - taxes(p, w)
+        net *= SESSIONS_PER_YEAR / p.horizon
         return net / volatility if volatility > 0 else float("-inf")
     if kind == "risk_budget":
         share = shares(p)
@@ -72,7 +84,8 @@ def value(p: Problem, w: Floats) -> float:
         return float((share[held] * np.log(w[held])).sum()) - math.log(p.volatility(w))
     if kind == "cvar":
         loss = max(conditional_value_at_risk(scenarios(p) @ w, p.cvar_level), 0.0)
-        return -0.5 * p.risk_aversion * p.horizon * (loss / normal_tail(p)) ** 2 - costs(p, w)
+        charged = costs(p, w) + taxes(p, w)
+        return -0.5 * p.risk_aversion * p.horizon * (loss / normal_tail(p)) ** 2 - charged
     return float("nan")
 
 
@@ -148,5 +161,5 @@ def _tail_slope(p: Problem, w: Floats) -> Floats:
 
 __all__ = [
     "HIERARCHICAL", "QUADRATIC", "conditional_value_at_risk", "costs", "normal_tail", "rates", "reference",
-    "scenarios", "shares", "slopes", "value", "wanted",
+    "scenarios", "shares", "slopes", "taxes", "value", "wanted",
 ]  # fmt: skip

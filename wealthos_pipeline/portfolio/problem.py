@@ -90,7 +90,8 @@ class Problem:
     """What one decision may and should do, in numbers (DESIGN §11).
 
     The objective ``mean_variance`` is to maximise ``α'w − (γ/2) w'Σ_h w − (h/H) cost(w − w0) − borrow(w)``; every
-    other objective charges the same costs beside its own term (``objectives`` says how they are weighed).
+    other objective charges the same costs beside its own term (``objectives`` says how they are weighed). With
+    tax lots, h/H of the tax is charged beside the cost.
     cost(Δ) = ``Σ cost_i |Δ_i| + impact_i |Δ_i|^(1 + impact_exponent)``; borrow(w) = ``h/252 Σ borrow_i max(−w_i, 0)``.
 
     ids: n names, ascending. w0: drifted weights. benchmark: weights to report against, n.

@@ -115,6 +115,11 @@ def measured(p: Problem, before: Floats, after: Floats) -> tuple[Row, ...]:
         both("tracking error", "year", lambda w: p.volatility(w - p.benchmark)),
         both("cost charged", "return", lambda w: objectives.costs(p, w)),
         both("cost charged, a year", "year", lambda w: objectives.costs(p, w) * year),
+        *(
+            [both("tax charged", "return", lambda w: objectives.taxes(p, w))]
+            if p.tax is not None
+            else []
+        ),
         both("cost of the trades", "weight", lambda w: _full(p, w)),
         both("turnover", "weight", p.turnover),
         both("invested", "weight", np.sum),
