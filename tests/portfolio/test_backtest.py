@@ -139,8 +139,8 @@ def test_resuming_at_any_session_gives_the_same_bits(
     decisions = whole.solves["date"].to_list()
     rng = np.random.default_rng(3)
     days = whole.nav["date"].to_list()
-    cuts = [days[int(i)] for i in rng.integers(len(days) // 2, len(days), size=2)]
-    cuts += [decisions[9], calendar.offset(decisions[9], 1), calendar.offset(decisions[-2], 2)]
+    cuts = [days[int(i)] for i in rng.integers(3 * len(days) // 4, len(days), size=2)]
+    cuts += [decisions[-9], calendar.offset(decisions[-9], 1), calendar.offset(decisions[-2], 2)]
     for cut in cuts:
         state = State(
             whole.positions.filter(pl.col("date") < cut), whole.nav.filter(pl.col("date") < cut)

@@ -17,7 +17,8 @@ from assets._shared.work import Work
 from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 
-KINDS = ("statistical", "fundamental", "ledoit_wolf", "oas", "ewma")
+KINDS = ("statistical", "fundamental", "ledoit_wolf", "ewma")
+"""``oas`` differs from ``ledoit_wolf`` by one number, which has tests of its own."""
 RISK = (
     "portfolio.risk_exposures",
     "portfolio.risk_factors",
@@ -116,7 +117,7 @@ def test_a_day_more_equals_everything_again_bit_for_bit(
             assert same_rows(grown.tables[table], again.tables[table], key, f"{kind} {day}") > 20
 
 
-@pytest.mark.parametrize("kind", ["statistical", "fundamental", "oas"])
+@pytest.mark.parametrize("kind", ["statistical", "fundamental"])
 def test_no_basis(
     kind: str, market_of: Market, synthetic_raw: RawMarket, calendar: TradingCalendar
 ) -> None:
