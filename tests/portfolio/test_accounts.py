@@ -46,6 +46,19 @@ def checked(done: Simulation) -> Simulation:
     return done
 
 
+def test_a_ruined_short_has_no_returns_and_no_weights(calendar: TradingCalendar) -> None:
+    """−1,000 shares at 100, which goes to 300: 100,000 are lost, then 100,000 more."""
+    rows = bars(calendar, {"A": [100, 100, 200, 300, 150]})
+    done = simulate(decided(A=-1.0), rows, calendar, costs=FREE, initial_nav=100_000)
+    assert done.nav["nav"].to_list() == [100_000, 100_000, 0, -100_000, 50_000]
+    assert done.nav["return_net"].to_list() == [None, 0.0, -1.0, None, None]
+    (book,) = held.of(done.positions, done.nav, done.panel, calendar)
+    assert book.rows.tolist() == [0, 1, 4]
+    off = accounts.reconcile(done.events, done.positions, done.nav, done.panel)
+    (fault,) = accounts.faults(off, done.nav, list(done.panel.dates))
+    assert "2 sessions with a net asset value of 0 or less, first 2016-01-06" in fault
+
+
 # --- by hand ---------------------------------------------------------------------------------------
 
 

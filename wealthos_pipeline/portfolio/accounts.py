@@ -300,6 +300,9 @@ def nav(
     numbers = np.concatenate([r for _, r, _ in account.results])
     value, cost = money(numbers[:, 0]), money(numbers[:, 2])
     previous = np.concatenate([[np.nan if before is None else before], value[:-1]])
+    previous = np.where(
+        previous > 0.0, previous, np.nan
+    )  # a return on nothing, or on debts, is none
     frame = pl.DataFrame(
         {
             "date": _dates(account.feed.panel, rows),

@@ -292,7 +292,9 @@ class _Market:
             nav=nav,
             members=tuple(sorted(members)),
             traded=frozenset(close),
-            held={panel.ids[i]: float(values[i] / nav) for i in np.flatnonzero(values)},
+            held={panel.ids[i]: float(values[i] / nav) for i in np.flatnonzero(values)}
+            if nav > 0.0
+            else {},
             close=close,
             risk=self.risk(day),
             z=z,

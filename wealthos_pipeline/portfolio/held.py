@@ -23,7 +23,7 @@ class Held:
     rows: T panel rows, ascending, one a row of ``portfolio.nav``. columns: N panel columns of what it held on
     any of them. weights: T × N, shares × last close over net asset value, 0 where nothing is held; negative
     for shorts. cash: T, its share of net asset value. nav: T, currency. Weights and cash add up to 1 but
-    for the rounding of values to 1/10,000.
+    for the rounding of values to 1/10,000. Closes at which a portfolio owed more than it had are left out.
     """
 
     mandate: str
@@ -51,7 +51,7 @@ def of(
     out = []
     for key, part in sorted(nav.sort("date").partition_by(keys, as_dict=True).items()):
         rows = np.array([panel.row(calendar.slot(d)) for d in part["date"]], dtype=np.int64)
-        inside = (rows >= 0) & (rows < len(panel.dates))
+        inside = (rows >= 0) & (rows < len(panel.dates)) & (part["nav"].to_numpy() > 0.0)
         if key not in dates:
             continue
         days = dates[key]["date"]

@@ -131,6 +131,13 @@ def faults(
         days = part["date"].sort()
         if not part["nav"].is_finite().all():
             out.append(f"{mandate} ({kind}): a net asset value is not finite")
+        ruined = part.filter(pl.col("nav") <= 0.0).sort("date")
+        if ruined.height:
+            day, value = ruined.select("date", "nav").row(0)
+            out.append(
+                f"{mandate} ({kind}): {ruined.height} sessions with a net asset value of 0 or less, first {day}: "
+                f"{value:,.2f}. It lost more than it had; returns and weights after that are not defined"
+            )
         if sessions is not None and days.len():
             expected = [d for d in sessions if days[0] <= d <= days[-1]]
             missing = sorted(set(expected) - set(days.to_list()))
