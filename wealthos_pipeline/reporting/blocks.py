@@ -1,8 +1,13 @@
-"""What a page is made of. The mail, the interactive page and the plain text show the same blocks."""
+"""What a page is made of. The mail, the interactive page and the plain text show the same blocks.
+
+``spare`` of a block: 0 where the mail must have it; else, where the mail would be too long, blocks of the
+highest number are left to the interactive page first (``shorten``).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Table:
     totals: int = 0
     mail_rows: int | None = None
     full: bool = False
+    spare: int = 0
     kind: str = field(default="table", init=False)
 
 
@@ -49,6 +55,7 @@ class Text:
     text: str
     tone: str = ""
     full: bool = False
+    spare: int = 0
     kind: str = field(default="text", init=False)
 
 
@@ -59,6 +66,7 @@ class Heading:
     text: str
     aside: str = ""
     full: bool = False
+    spare: int = 0
     kind: str = field(default="heading", init=False)
 
 
@@ -79,6 +87,7 @@ class Items:
     items: tuple[Item, ...]
     mail_rows: int | None = None
     full: bool = False
+    spare: int = 0
     kind: str = field(default="items", init=False)
 
 
@@ -88,6 +97,7 @@ class Figures:
 
     figures: tuple[tuple[str, str, str, str], ...]
     full: bool = False
+    spare: int = 0
     kind: str = field(default="figures", init=False)
 
 
@@ -99,6 +109,7 @@ class Chart:
     alt: str
     caption: str
     full: bool = False
+    spare: int = 0
     kind: str = field(default="chart", init=False)
 
 
@@ -130,6 +141,11 @@ class Page:
 def cells(*texts: str | Cell) -> tuple[Cell, ...]:
     """A row of cells."""
     return tuple(t if isinstance(t, Cell) else Cell(t) for t in texts)
+
+
+def spared(blocks: Iterable[Block], rank: int) -> list[Block]:
+    """``blocks`` that the mail may leave to the full page, at ``rank`` or their own higher one."""
+    return [replace(b, spare=max(b.spare, rank)) for b in blocks]
 
 
 def signed(text: str) -> Cell:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.core.errors import StorageError
 from wealthos_pipeline.reporting import page as pages
+from wealthos_pipeline.reporting import shorten
 from wealthos_pipeline.reporting.blocks import Page, Table
 from wealthos_pipeline.reporting.report import Report
 from wealthos_pipeline.utils.places import REPORT
@@ -91,14 +92,15 @@ def plain(
     interactive_html: str = "",
     past: bool = False,
 ) -> Rendered:
-    """``page`` as mail and text; ``interactive_html`` is the page that goes with it, if any."""
+    """``page`` as mail (shortened where it is long) and text; ``interactive_html``: the page beside it, if any."""
     import css_inline
 
     inliner = css_inline.CSSInliner(
         keep_at_rules=True, minify_css=True, load_remote_stylesheets=False
     )
+    mail = _environment().get_template("report.html.j2")
     return Rendered(
-        html=inliner.inline(_environment().get_template("report.html.j2").render(page=page)),
+        html=shorten.fitting(page, lambda shown: inliner.inline(mail.render(page=shown))),
         text=_environment().get_template("report.txt.j2").render(page=page),
         images=images or {},
         interactive_html=interactive_html,

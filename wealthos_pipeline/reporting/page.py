@@ -25,6 +25,7 @@ from wealthos_pipeline.reporting.blocks import (
     Table,
     Text,
     cells,
+    spared,
 )
 from wealthos_pipeline.reporting.report import (
     Proposal,
@@ -183,11 +184,12 @@ def _proposal(report: Report, p: Proposal) -> list[Block]:
                     + sentence(_why(t)),
                 )
                 for t in top
-            )
+            ),
+            spare=1,
         )
     )
     if rest:
-        out.append(_rest(report, p, rest))
+        out += spared([_rest(report, p, rest)], 4)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wealthos_pipeline.reporting.blocks import (
     Block,
     Cell,
@@ -15,6 +17,7 @@ from wealthos_pipeline.reporting.blocks import (
     Text,
     cells,
     signed,
+    spared,
 )
 from wealthos_pipeline.reporting.book import Book, Certificate, Waterfall
 from wealthos_pipeline.reporting.book_charts import WORDS
@@ -70,12 +73,44 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
     """Charts of all portfolios, then one part a portfolio."""
     if not report.books:
         return (Text("No portfolio has been decided yet."),)
-    out: list[Block] = [
-        Chart(name, alt, caption) for name, alt, caption in CHARTS if name in charts
-    ]
+    out: list[Block] = [_overview(report.books)] if len(report.books) > 1 else []
+    out += [Chart(name, alt, caption) for name, alt, caption in CHARTS if name in charts]
     for book in report.books:
-        out += _book(report, book)
+        out += spared(_book(report, book), 6 if len(report.books) > 1 else 3)
     return tuple(out)
+
+
+def _overview(books: Sequence[Book]) -> Table:
+    """One row a portfolio: what was decided, what binds most, whether the targets comply, what is sent."""
+    rows = []
+    for b in books:
+        c = b.certificate
+        first = max(b.binding, key=lambda x: abs(x.price), default=None)
+        kept = next(
+            ((n, of) for stage, n, of in b.compliance.stages if stage == "target"), None
+        ) if b.compliance else None  # fmt: skip
+        missed = kept is not None and kept[0] < kept[1]
+        rows.append(
+            cells(
+                b.title,
+                Cell(c.status.capitalize(), STATUS_TONES.get(c.status, "")) if c else NONE,
+                line(first.words) if first else NONE,
+                Cell(f"{kept[0]} of {kept[1]}" if kept else NONE, "warning" if missed else ""),
+                number(b.orders.orders, 0) if b.orders else NONE,
+            )
+        )
+    return Table(
+        (
+            Column("Portfolio", right=False),
+            Column("decision", right=False),
+            Column("binds most", right=False),
+            Column("limits kept"),
+            Column("orders"),
+        ),
+        tuple(rows),
+        title="All portfolios",
+        note="Limits kept by the targets. Binds most: the limit whose loosening is worth most.",
+    )
 
 
 def _book(report: Report, b: Book) -> list[Block]:
@@ -127,9 +162,11 @@ def _certificate(c: Certificate) -> Figures:
 
 
 def _tiny(value: float | None) -> str:
-    """A number that should be nearly 0."""
+    """A number that should be nearly 0; what is below the tolerance is not written out."""
     if value is None:
         return NONE
+    if 0 < abs(value) <= TOLERANCE:
+        return "below 10⁻⁸"
     return "0" if value == 0 else f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
 
 

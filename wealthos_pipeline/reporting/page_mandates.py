@@ -15,6 +15,7 @@ from wealthos_pipeline.reporting.blocks import (
     Text,
     cells,
     signed,
+    spared,
 )
 from wealthos_pipeline.reporting.report import Attribution, MandateReport, Report, Track
 from wealthos_pipeline.reporting.words import count, day, number, percent, points
@@ -51,8 +52,8 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
             Text("No mandate has a net asset value yet, so there is no performance to show.")
         )
         return tuple(out)
-    for part in _chunks(known):
-        out.append(_performance(part))
+    for i, part in enumerate(_chunks(known)):
+        out += spared([_performance(part)], 2 if i else 0)
     if "nav" in charts:
         out.append(
             Chart(
@@ -63,9 +64,9 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
             )
         )
     out.append(Heading("Risk"))
-    for part in _chunks(known):
-        out.append(_risk(part))
-        out.append(_exceptions(part))
+    for i, part in enumerate(_chunks(known)):
+        out += spared([_risk(part)], 2 if i else 0)
+        out += spared([_exceptions(part)], 5)
     if "var" in charts:
         out.append(
             Chart(
@@ -88,7 +89,7 @@ def blocks(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
                 )
             )
         for m in held:
-            out.append(_contributions(report, m))
+            out += spared([_contributions(report, m)], 5)
     out += _attributions(report, known)
     return tuple(out)
 
@@ -256,10 +257,10 @@ def _attributions(report: Report, known: Sequence[MandateReport]) -> list[Block]
     if not windows:
         return [*out, Text("No attribution is known yet.", "muted")]
     for window in windows:
-        for part in _chunks(known):
+        for i, part in enumerate(_chunks(known)):
             table = _attribution(part, window)
             if table is not None:
-                out.append(table)
+                out += spared([table], 3 if i else 0)
     gaps = [abs(a.total - a.active) for m in known for a in m.attribution if a.active is not None]
     check = ""
     if gaps and max(gaps) < EXACT:

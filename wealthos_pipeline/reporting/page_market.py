@@ -19,6 +19,7 @@ from wealthos_pipeline.reporting.blocks import (
     Text,
     cells,
     signed,
+    spared,
 )
 from wealthos_pipeline.reporting.report import Level, Report, SignalLine, Skill
 from wealthos_pipeline.reporting.words import count, day, number, percent
@@ -250,14 +251,13 @@ def skill(report: Report, charts: frozenset[str]) -> tuple[Block, ...]:
     if report.factors:
         many = sum(s.all.distinguishable for s in report.factors)
         chance = 0.05 * len(report.factors)
-        out.append(
-            _skill_table(
-                report.factors,
-                "Factors",
-                f"{many} of {len(report.factors)} have |t| ≥ 1.96; chance alone would give about "
-                f"{number(chance, 1)}. IC times the factor's expected direction. ",
-            )
+        table = _skill_table(
+            report.factors,
+            "Factors",
+            f"{many} of {len(report.factors)} have |t| ≥ 1.96; chance alone would give about "
+            f"{number(chance, 1)}. IC times the factor's expected direction. ",
         )
+        out += spared([table], 7 if "ic" in charts else 5)
     else:
         out.append(Text("No factor has a known outcome yet.", "muted"))
     return tuple(out)
