@@ -53,8 +53,8 @@ def problem(mandate: Mandate, s: Situation, risk: RiskModel) -> Problem:
     if not rule:
         # a member that the risk model does not know may be kept or reduced, not increased
         young = inside & ~known
-        lower = np.where(young, np.minimum(np.minimum(w0, 0.0), lower), lower)
-        upper = np.where(young, np.clip(w0, lower, upper), upper)
+        lower = np.where(young, np.minimum(np.maximum(w0, lower), 0.0), lower)
+        upper = np.where(young, np.maximum(np.minimum(w0, upper), 0.0), upper)
     fixed, why = np.full(n, np.nan), [""] * n
     for i in range(n):
         if not inside[i] and w0[i] == 0.0:
@@ -76,7 +76,11 @@ def problem(mandate: Mandate, s: Situation, risk: RiskModel) -> Problem:
     impact = _impact(mandate, volume, total, s.nav, notes)
     first = not np.abs(w0).any()
     faults: list[str] = []
-    exposures = _exposures(mandate, s, risk, ids, B, d, benchmark, faults)
+    if mandate.long_only and floor < 0:
+        faults.append(
+            f"min_weight is {floor:g} in a long-only mandate; expected 0 or more, or long_only: false"
+        )
+    exposures = _exposures(mandate, s, risk, ids, B, d, benchmark, faults, notes)
     groups = _groups(mandate, s, ids, faults)
     if faults:
         raise PortfolioError(f"the mandate {mandate.name} cannot be read: " + "; ".join(faults))
@@ -87,6 +91,8 @@ def problem(mandate: Mandate, s: Situation, risk: RiskModel) -> Problem:
     if mandate.lots:
         lot = np.array([mandate.lot_size * s.close.get(i, 0.0) / s.nav for i in ids])
     tax = None
+    if mandate.tax is not None and not s.lots and not first:
+        notes.append("The lots of what is held are not known, so no tax is charged.")
     if mandate.tax is not None and s.lots:
         from wealthos_pipeline.portfolio import tax as taxes
 
@@ -119,9 +125,9 @@ def problem(mandate: Mandate, s: Situation, risk: RiskModel) -> Problem:
         max_short=mandate.max_short,
         max_tracking_error=mandate.max_tracking_error,
         exposures=exposures,
-        trade_caps=() if first else _trade_caps(mandate, volume, s.nav, notes),
+        trade_caps=_trade_caps(mandate, volume, s.nav, first, notes),
         min_holding=mandate.min_holding,
-        min_trade=None if first else mandate.min_trade,
+        min_trade=mandate.min_trade,
         max_names=mandate.max_names,
         min_names=mandate.min_names,
         lot=lot,
@@ -209,6 +215,9 @@ def _overrides(
         else:
             lower[i] = max(lower[i], min(w0[i], 0.0))
             upper[i] = min(upper[i], max(w0[i], 0.0))
+            lower[i] = min(
+                lower[i], upper[i]
+            )  # a least weight does not make a frozen name be bought
     return notes
 
 
@@ -249,9 +258,18 @@ def _impact(
 
 
 def _trade_caps(
-    mandate: Mandate, volume: Floats, nav: float, notes: list[str]
+    mandate: Mandate, volume: Floats, nav: float, first: bool, notes: list[str]
 ) -> tuple[TradeCap, ...]:
-    out = []
+    """Caps on the trade of each name; none on the first purchase, which has to invest all of the budget."""
+    out: list[TradeCap] = []
+    if first:
+        asked = {
+            "max_turnover_name": mandate.max_turnover_name,
+            "max_participation": mandate.max_participation,
+        }
+        if said := " and ".join(name for name, cap in asked.items() if cap is not None):
+            notes.append(f"Nothing is held yet, and the first purchase is not limited by {said}.")
+        return ()
     if mandate.max_turnover_name is not None:
         cap = mandate.max_turnover_name
         words = f"No name changes by more than {percent(cap)}"
@@ -287,12 +305,22 @@ def _groups(
     sectors = [s.labels.sector.get(i, "") for i in ids]
     symbols = [s.labels.symbol.get(i, i) for i in ids]
     out = []
+    called = [g.name for g in mandate.groups]
+    for name in sorted({x for x in called if called.count(x) > 1}):
+        faults.append(
+            f"{called.count(name)} groups are called {name!r}; give each a name of its own"
+        )
     if mandate.sector_max_weight is not None:
         for sector in sorted(set(sectors) - {""}):
             member = np.array([x == sector for x in sectors], dtype=np.bool_)
             cap = mandate.sector_max_weight
             out.append(Group(f"sector {sector}", "sector_cap", member, None, cap))
     for g in mandate.groups:
+        if g.label is not None and g.value is None:
+            faults.append(
+                f"group {g.name}: a label {g.label!r} without the value that its names have"
+            )
+            continue
         if g.label is not None:
             own = sectors_of(s, g.label)
             if own is None:
@@ -326,21 +354,28 @@ def _exposures(
     d: Floats,
     benchmark: Floats,
     faults: list[str],
+    notes: list[str],
 ) -> tuple[Exposure, ...]:
-    out = []
+    out: list[Exposure] = []
     for e in mandate.exposures:
         if e.factor in s.scores:
             own = s.scores[e.factor]
-            loadings = np.array([own.get(i, 0.0) for i in ids], dtype=np.float64)
+            scores = np.array([own.get(i, np.nan) for i in ids], dtype=np.float64)
+            loadings = np.nan_to_num(scores, nan=0.0)
+            if unknown := int(np.isnan(scores).sum()):
+                notes.append(
+                    f"The score {e.factor} of {unknown} names is not known; they count as average."
+                )
         elif e.factor in risk.factors:
             loadings = B[:, risk.factors.index(e.factor)].copy()
         else:
             there = ", ".join(sorted({*s.scores, *risk.factors})[:12])
             faults.append(f"exposures: no factor {e.factor!r}; there are {there}, …")
             continue
-        out.append(
-            Exposure(e.factor, "exposures", loadings, e.min_exposure, e.max_exposure, e.active)
-        )
+        # one factor may have bounds of the weights and of what they differ from the benchmark
+        before = sum(x.name.partition(", bound ")[0] == e.factor for x in out)
+        name = f"{e.factor}, bound {before + 1}" if before else e.factor
+        out.append(Exposure(name, "exposures", loadings, e.min_exposure, e.max_exposure, e.active))
     if mandate.min_beta is not None or mandate.max_beta is not None:
         sigma_b = B @ (risk.F @ (B.T @ benchmark)) + d**2 * benchmark
         variance = float(benchmark @ sigma_b)

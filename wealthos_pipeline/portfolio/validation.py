@@ -104,6 +104,9 @@ def _bounds(p: Problem) -> Iterator[str]:
         if value is not None and value < (1 if name == "max_names" else 0):
             yield f"{name} is {value}, expected at least 1"
     several: list[Group | Exposure] = [*p.groups, *p.exposures]
+    called = [x.name for x in several if getattr(x, "kind", "") != "sector_cap"]
+    for name in sorted({x for x in called if called.count(x) > 1}):
+        yield f"{called.count(name)} groups or exposures are called {name!r}; their limits need names of their own"
     for bounded in several:
         for side in (bounded.lower, bounded.upper):
             if side is not None and not np.isfinite(side):
