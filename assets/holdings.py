@@ -47,7 +47,9 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
         lake, end, calendar = work.session.lake, work.end, work.session.calendar
         checked = lake.read("clean.holdings_prices")
         holdings = holdings_prices.settled(lake.read("clean.holdings"), checked)
-        since = portfolio._since(work, holdings, calendar.offset(end, -pipeline.LOOKBACK))
+        chosen = portfolio.mandates(work.settings)
+        back = pipeline.lookback(chosen, work.settings.portfolio)
+        since = portfolio._since(work, holdings, calendar.offset(end, -back))
         prices = lake.read("clean.prices", start=since, columns=portfolio._PRICES)
         prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
         parts = [
@@ -59,7 +61,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
             lake.read("portfolio.risk_factors", start=end, end=end),
         )
         made = pretrade.run(
-            portfolio.mandates(work.settings),
+            chosen,
             {name: lake.read(f"portfolio.{name}") for name in pretrade.STORED},
             end=end,
             universe=membership.universe(
