@@ -382,3 +382,37 @@ def test_the_childs_program_gives_what_the_same_process_gives() -> None:
     # 2x + 1.5y ≤ 7.5: (3, 1) gives 11, better than (1, 3): 9, (2, 2): 10 and (0, 5): 10
     assert there.x.tolist() == mine.x.tolist() == [3.0, 1.0]
     assert there.objective == mine.objective == -11.0
+
+
+def test_shorts_capped_beside_a_name_that_is_only_long_agree_with_brute_force() -> None:
+    """Its weight stands twice in the row of shorts, and HiGHS takes no row in which a column is twice."""
+    lower = np.full(5, -0.3)
+    lower[2] = 0.05
+    p = problem(5, 4, max_names=4, max_short=0.2, max_gross=1.4, borrow=np.full(5, 0.05))
+    p = replace(p, lower=lower)
+    m = integer.mixed.build(p, None)
+    _, _, start, column, _ = integer._csr(m)
+    ends = np.append(start[1:], len(column))
+    assert all(len(set(column[a:b])) == b - a for a, b in zip(start, ends, strict=True))
+    found = integer.solve(p)
+    assert found.status == "optimal"
+    best = -np.inf
+    for out in range(5):
+        low, high = p.lower.copy(), p.upper.copy()
+        low[out], high[out] = min(low[out], 0.0), 0.0
+        if out == 2:
+            continue
+        low[out] = 0.0
+        rest = optimization.optimise(replace(p, lower=low, upper=high, max_names=None))
+        best = max(best, rest.objective)
+    assert found.objective == pytest.approx(best, abs=found.gap + 1e-9)
+    assert found.gap <= 1.01 * integer.GAP * max(abs(best), 1e-3)
+
+
+def test_rows_that_the_solver_refuses_are_not_lost_in_silence() -> None:
+    session = milp.Session()
+    none = (np.empty(0), np.empty(0), np.empty(0, int), np.empty(0, int), np.empty(0))
+    session.load(np.ones(2), 0.0, np.zeros(2), np.ones(2), np.zeros(2, bool), none)
+    twice = (np.ones(1), np.ones(1), np.zeros(1, int), np.zeros(2, int), np.ones(2))
+    with pytest.raises(ValueError, match="1 rows were refused"):
+        session.add(*twice)

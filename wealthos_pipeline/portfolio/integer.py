@@ -453,9 +453,12 @@ def _percent(x: float) -> str:
 
 
 def _csr(m: mixed.Mixed) -> tangents.Rows:
-    order = np.argsort(m.rows.row, kind="stable")
-    start = np.searchsorted(m.rows.row[order], np.arange(len(m.row_low)))
-    return m.row_low, m.row_high, start, m.rows.column[order], m.rows.value[order]
+    """Rows as HiGHS takes them: each column once a row, or it refuses them all."""
+    width = len(m.cost)
+    place, first = np.unique(m.rows.row * width + m.rows.column, return_inverse=True)
+    value = np.bincount(first, m.rows.value, len(place)).astype(np.float64)
+    start = np.searchsorted(place // width, np.arange(len(m.row_low)))
+    return m.row_low, m.row_high, start, place % width, value
 
 
 def _snapped(p: Problem, m: mixed.Mixed, x: Floats) -> Floats:

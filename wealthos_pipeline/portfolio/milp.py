@@ -93,10 +93,16 @@ class Session:
     def add(self, low: Any, high: Any, start: Any, column: Any, value: Any) -> None:
         """More rows ``low ≤ A x ≤ high``."""
         if len(low):
+            import highspy
+
             index = column.astype(np.int32)
-            self.highs.addRows(
+            done = self.highs.addRows(
                 len(low), low, high, len(value), start.astype(np.int32), index, value
             )
+            if done == highspy.HighsStatus.kError:  # none of them was added
+                raise ValueError(
+                    f"{len(low)} rows were refused; expected finite values and each column once a row"
+                )
 
     def bounds(self, low: Any, high: Any) -> None:
         """Other bounds of all columns."""
