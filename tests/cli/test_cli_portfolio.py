@@ -118,7 +118,8 @@ def test_a_softened_answer_says_what_gave_way(ask) -> None:
 
 
 def test_a_limit_with_a_colon_in_it_is_named_once_and_by_symbols(ask) -> None:
-    group = "groups=[{name: both, symbols: [%s, %s], min_weight: 0.55}]" % small_root.SYMBOLS[:2]
+    first, second = small_root.SYMBOLS[:2]
+    group = f"groups=[{{name: both, symbols: [{first}, {second}], min_weight: 0.55}}]"
     forced = (
         f"overrides=[{{symbol: {small_root.SYMBOLS[2]}, action: force, weight: 0.2, owner: A. Person, "
         "reason: asked for, expires: 2099-01-01}]"
