@@ -99,7 +99,11 @@ class _Columns:
             ("mip_rel_gap", 1e-6), ("mip_abs_gap", 1e-8),
         ):  # fmt: skip
             solver.setOptionValue(option, value)
-        solver.passModel(lp)
+        if solver.passModel(lp) == highspy.HighsStatus.kError:
+            raise PortfolioError(
+                "whether the limits contradict each other cannot be asked: the solver refused the program; "
+                "look for values of the mandate that are not numbers"
+            )
         solver.run()
         status = solver.getModelStatus()
         if status in (
