@@ -56,8 +56,9 @@ research: $(READY) ## what the factors were worth on the large panel; writes doc
 research-risk: $(READY) ## how good the risk models' forecasts were on the large panel; writes docs/research/risk.md
 	@$(BIN)/python benchmarks/risk_models.py $(ARGS)
 
-docs: $(READY) ## write the generated pages: tables, factors, command line
+docs: $(READY) ## write the generated pages: tables, factors, mandates, command line
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/infeasible.py
 
 # The lock holds names, versions and hashes for every platform, and no address. uv is fetched into
 # an environment of its own; nothing of it reaches .venv.
