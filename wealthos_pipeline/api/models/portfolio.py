@@ -18,7 +18,9 @@ class MandateEntry(Answer):
     mandate: str
     run_kinds: tuple[str, ...] = Field(description="live, backtest")
     last_decision: dt.date | None = None
-    status: str | None = Field(None, description="optimal, infeasible, held or failed")
+    status: str | None = Field(
+        None, description="optimal, softened, rule, infeasible, held or failed"
+    )
 
 
 class MandatePage(Page):
@@ -53,6 +55,8 @@ class Solve(Answer):
 
     date: dt.date
     status: str
+    objective_kind: str = Field(description="what was optimised, as the mandate names it")
+    solver: str | None
     objective: float | None
     violation: float | None
     gap: float | None
@@ -89,6 +93,28 @@ class Proposal(Answer):
     reason: str
 
 
+class Binding(Answer):
+    """One limit that binds at the last decision."""
+
+    limit: str
+    kind: str
+    words: str
+    value: float | None = Field(description="its bound; null where names have different ones")
+    price: float | None = Field(description="objective gained per unit that it is loosened")
+
+
+class Checked(Answer):
+    """One limit, measured at what is held, at the targets or at the rounded orders."""
+
+    stage: str = Field(description="held, target or orders")
+    limit: str
+    words: str
+    worst: str | None
+    value: float | None
+    bound: float | None
+    passed: bool
+
+
 class Risk(Answer):
     """The last one-day forecast. Losses are positive, decimal."""
 
@@ -111,6 +137,8 @@ class Portfolio(Answer):
     solve: Solve | None
     targets: tuple[Target, ...]
     trades: tuple[Proposal, ...]
+    binding: tuple[Binding, ...] = Field(description="what binds, dearest first")
+    compliance: tuple[Checked, ...] = Field(description="every limit at every stage")
     risk: Risk | None
     sector_static: str | None = Field(
         description="which snapshot the sectors of limits and scores are from; null: none is one"

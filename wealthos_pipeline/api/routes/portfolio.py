@@ -20,7 +20,7 @@ from wealthos_pipeline.api.models import (
     Solve,
     Target,
 )
-from wealthos_pipeline.api.models.portfolio import RunKind
+from wealthos_pipeline.api.models.portfolio import Binding, Checked, RunKind
 from wealthos_pipeline.api.pages import Cursor, Limit, page
 from wealthos_pipeline.api.problems import ProblemError, unknown
 from wealthos_pipeline.api.store import Reader
@@ -68,7 +68,7 @@ def mandates(published: Published, limit: Limit = 1000, cursor: Cursor = None) -
 def portfolio(
     mandate: str, published: Published, kind: Kind = "live", as_of: AsOf = None
 ) -> Portfolio:
-    """Net asset value, targets, proposed trades and risk.
+    """Net asset value, targets, proposed trades, what binds, whether limits are kept, and risk.
 
     A live mandate has no net asset value of its own before it has a record; ``nav`` is then null.
     With `as_of`: the last decision of a session known then. Of live decisions the latest is kept here;
@@ -101,6 +101,25 @@ def portfolio(
         """,
         of + of,
     )
+    decided = (
+        "(SELECT max(date) FROM portfolio.solves WHERE mandate = ? AND run_kind = ? AND date <= ?)"
+    )
+    binding = published.rows(
+        f"""
+        SELECT {", ".join(f'"{c}"' for c in Binding.model_fields)} FROM portfolio.binding
+        WHERE mandate = ? AND run_kind = ? AND date <= ? AND date = {decided}
+        ORDER BY abs(price) DESC NULLS LAST, "limit"
+        """,
+        of + of,
+    )
+    compliance = published.rows(
+        f"""
+        SELECT {", ".join(f'"{c}"' for c in Checked.model_fields)} FROM portfolio.compliance
+        WHERE mandate = ? AND run_kind = ? AND date <= ? AND date = {decided}
+        ORDER BY passed, stage, "limit"
+        """,
+        of + of,
+    )
     nav = _last(published, "portfolio.nav", tuple(NavPoint.model_fields), of)
     solve = _last(published, "portfolio.solves", tuple(Solve.model_fields), of)
     risk = _last(published, "portfolio.risk", tuple(Risk.model_fields), of)
@@ -116,6 +135,8 @@ def portfolio(
         solve=None if solve is None else Solve(**solve),
         targets=tuple(Target(**row) for row in targets),
         trades=tuple(Proposal(**row) for row in trades),
+        binding=tuple(Binding(**row) for row in binding),
+        compliance=tuple(Checked(**row) for row in compliance),
         risk=None if risk is None else Risk(**risk),
         sector_static=next(iter(static), None),
     )
