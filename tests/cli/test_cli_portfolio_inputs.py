@@ -91,3 +91,11 @@ def test_what_was_paid_for_a_delisted_holding_is_cash_and_is_told(
     assert s.nav == pytest.approx(100.0 * small_root.close(SESSIONS - 1, 0) + 5000.0 + 70.0)
     assert "holders were paid 70.00" in s.note
     assert asked.versions["clean.holdings_prices"] is not None
+
+
+@pytest.mark.parametrize("folder", ["mandates", "holdings", "fills", "scenarios"])
+def test_where_a_folder_lies_does_not_change_the_configuration(folder: str) -> None:
+    from wealthos_pipeline.utils.config import load_settings
+
+    aside = load_settings(portfolio={folder: Path("/somewhere/else")})
+    assert aside.config_hash == load_settings().config_hash

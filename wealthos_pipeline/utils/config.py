@@ -274,7 +274,7 @@ class Settings(BaseSettings):
 
 _PATHS = {
     "source": ("path", "sectors", "membership", "rates", "vix", "universe", "fx"),
-    "portfolio": ("mandates", "holdings"),
+    "portfolio": ("mandates", "holdings", "fills", "scenarios"),
 }
 
 
