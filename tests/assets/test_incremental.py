@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 from pipeline import Driver, MemoryLake, settings
-from properties import raw_known, same_rows
+from properties import OF_A_RUN, raw_known, same_rows
 from synthetic import RawMarket
 
 from wealthos_pipeline.core.data import contract
@@ -131,7 +131,7 @@ def test_a_walk_equals_the_full_run(
     full = driver(known(market, now, calendar), now)
     assert full.tables["portfolio.nav"].height > 100
     for name, frame in full.tables.items():
-        if name == "meta.certificates":  # of a run and its clock, not of the data
+        if name in OF_A_RUN:
             continue
         same_rows(
             tables[name], frame, full.contracts[name].key, f"walk and full run, {day}: {name}"

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from pipeline import Driver, settings
 from properties import (
+    OF_A_RUN,
     Pipeline,
     Result,
     first_correction,
@@ -188,6 +189,8 @@ def test_a_days_update_equals_the_full_run(
     full = whole(after, later)
     assert full.tables["portfolio.nav"].height > 100
     for name, frame in full.tables.items():
+        if name in OF_A_RUN:
+            continue
         same_rows(
             updated.tables[name], frame, full.contracts[name].key, f"update and full run: {name}"
         )

@@ -42,6 +42,9 @@ LATEST_ONLY = {
     "portfolio.compliance": pl.col("run_kind") == "live",
     "portfolio.risk_contributions": pl.col("run_kind") == "live",
     "portfolio.liquidity": pl.col("run_kind") == "live",
+    "portfolio.orders": pl.lit(True),
+    "portfolio.order_lists": pl.lit(True),
+    "portfolio.calendar": pl.lit(True),
     "portfolio.stress": pl.lit(True),
     "portfolio.paths": pl.lit(True),
     "monitor.opportunities": pl.lit(True),
@@ -52,6 +55,9 @@ EXTRA_AT_THE_END = {
     "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.risk_contributions", "portfolio.liquidity",
 }  # fmt: skip
 """Estimated at month ends and, besides, at the latest session."""
+
+OF_A_RUN = {"meta.certificates"}
+"""Of a run and its clock, not of the data."""
 
 OPEN_ENDED = {
     "clean.instruments": ["valid_to"],

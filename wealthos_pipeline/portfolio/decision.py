@@ -65,8 +65,8 @@ def decide(mandate: Mandate, s: Situation, *, run_kind: str, explain: bool = Tru
     if not np.isfinite(s.nav) or s.nav <= 0:
         return held(mandate, s, run_kind, f"the net asset value is {s.nav}, expected above 0")
     if run_kind != "live":
-        # what a person decided about a name today was not known then
-        mandate = mandate.model_copy(update={"overrides": ()})
+        # what a person decided about a name today was not known then; the ledger trades whole lots
+        mandate = mandate.model_copy(update={"overrides": (), "lots": False})
     try:
         p = problem(mandate, s, s.risk)
         if mandate.objective == "equal_weight":

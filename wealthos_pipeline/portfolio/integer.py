@@ -21,16 +21,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wealthos_pipeline.portfolio import (
+    around,
     conic,
     limits,
     milp,
     mixed,
+    mixed_model,
     objectives,
     pinned,
     tangents,
-    tax,
 )
-from wealthos_pipeline.portfolio.problem import Floats, Parts, Problem, Solution
+from wealthos_pipeline.portfolio.problem import Floats, Problem, Solution
 
 SOLVER = "HiGHS and Clarabel, outer approximation"
 GAP = 2e-4
@@ -46,8 +47,6 @@ MAX_VIOLATION = 1e-8
 """An answer that misses a limit by more (in the limit's unit) is none."""
 WRONG = 1e-6
 """A bound above what was reached by more than this, relatively (in units of the program), is not a bound."""
-SNAP = 1e-8
-"""Weights this near to a bound, or to the weight held, are set on it."""
 
 
 def needed(problem: Problem) -> bool:
@@ -176,7 +175,7 @@ class _Search:
     """One search; values are those of the program (to be minimised) until the end."""
 
     p: Problem
-    m: mixed.Mixed
+    m: mixed_model.Mixed
     child: milp.Child | milp.Session
     target: Floats | None = None
     best: float = np.inf
@@ -257,7 +256,7 @@ class _Search:
 
     def _keep(self, x: Floats) -> bool:
         w = min(
-            (_snapped(self.p, self.m, x), self._spread(x)),
+            (around.snapped(self.p, self.m, x), self._spread(x)),
             key=lambda v: max(violation(self.p, v), MAX_VIOLATION / 10),
         )
         if violation(self.p, w) > MAX_VIOLATION:
@@ -414,7 +413,7 @@ class _Search:
         said = [_gap_words(gap, value, self.nodes)]
         if p.lot is not None:
             said.append(_cash_words(p, w))
-        parts, multipliers = _reasons(p, w) if self.target is None else (None, {})
+        parts, multipliers = around.reasons(p, w) if self.target is None else (None, {})
         return Solution(
             status="optimal",
             weights=w,
@@ -452,104 +451,10 @@ def _percent(x: float) -> str:
     return text.rstrip("0").rstrip(".").replace("-", "−") + " %"
 
 
-def _csr(m: mixed.Mixed) -> tangents.Rows:
+def _csr(m: mixed_model.Mixed) -> tangents.Rows:
     """Rows as HiGHS takes them: each column once a row, or it refuses them all."""
     width = len(m.cost)
     place, first = np.unique(m.rows.row * width + m.rows.column, return_inverse=True)
     value = np.bincount(first, m.rows.value, len(place)).astype(np.float64)
     start = np.searchsorted(place // width, np.arange(len(m.row_low)))
     return m.row_low, m.row_high, start, place % width, value
-
-
-def _snapped(p: Problem, m: mixed.Mixed, x: Floats) -> Floats:
-    """Weights on their bounds, or on the weight held, where the solver means them to be; they sum up.
-
-    With share lots the weights are whole numbers of lots already, computed from them.
-    """
-    at = m.w
-    raw = x[at]
-    w = np.where(p.free, 0.0, p.fixed)
-    if p.lot is not None:
-        w[p.free] = _whole(p, raw)
-        return w
-    least = p.min_holding or 0.0
-    out = raw.copy()
-    targets = [p.w0[p.free], m.high[at], m.low[at]]
-    if least:
-        targets += [np.full(len(raw), least), np.full(len(raw), -least)]
-    if p.min_trade is not None:
-        targets += [p.w0[p.free] + p.min_trade, p.w0[p.free] - p.min_trade]
-    on = np.zeros(len(raw), dtype=np.bool_)
-    for target in [*targets, np.zeros(len(raw))]:
-        near = np.abs(raw - target) <= SNAP
-        out, on = np.where(near, target, out), on | near
-    w[p.free] = out
-    missing = p.budget - float(w.sum())
-    inside = np.flatnonzero(p.free)[~on]
-    if len(inside) and missing:
-        w[inside] += missing / len(inside)
-    return w
-
-
-def _whole(p: Problem, raw: Floats) -> Floats:
-    assert p.lot is not None
-    size, w0 = p.lot[p.free], p.w0[p.free]
-    priced = np.isfinite(size) & (size > 0)
-    step = np.where(priced, size, 1.0)
-    count = np.round((raw - w0) / step)
-    out = np.where(priced, w0 + step * count, w0)
-    # a weight that is 0 and no whole number of lots away was sold off
-    return np.where(np.abs(raw) <= 1e-9, 0.0, out)
-
-
-def _reasons(p: Problem, w: Floats) -> tuple[Parts | None, dict[str, float]]:
-    """Marginal utilities at w, from the convex problem around it with the same whole numbers.
-
-    None where that problem has another answer. With share lots they are those of its optimum, less than a
-    lot away in every name.
-    """
-    from wealthos_pipeline.portfolio import optimization
-
-    near, slope = around(p, w)
-    found = optimization.continuous(near)
-    if found.status != "optimal" or found.parts is None:
-        return None, {}
-    apart = 1e-4 if p.lot is None else 1e-4 + float(np.nanmax(p.lot[p.free]))
-    if float(np.abs(found.weights - w).max(initial=0.0)) > apart:
-        return None, {}
-    parts = found.parts
-    saved = p.kappa * slope
-    return replace(parts, alpha=parts.alpha - saved, cost=parts.cost + saved), found.multipliers
-
-
-def around(p: Problem, w: Floats) -> tuple[Problem, Floats]:
-    """The convex problem with the whole numbers of w: names left out stay out, lots sold are those sold.
-
-    Beside it the slope of each name's tax (n, per unit of weight sold), which is in its alpha.
-    """
-    lower, upper = p.lower.copy(), p.upper.copy()
-    out, least = np.abs(w) <= 1e-9, p.min_holding or 0.0
-    if p.max_names is not None or least:
-        lower, upper = np.where(out, 0.0, lower), np.where(out, 0.0, upper)
-        lower = np.where(w > 1e-9, np.maximum(lower, least), lower)
-        upper = np.where(w < -1e-9, np.minimum(upper, -least), upper)
-    if p.min_trade is not None:
-        change = w - p.w0
-        still = np.abs(change) <= 1e-9
-        lower = np.where(
-            still, p.w0, np.where(change > 0, np.maximum(lower, p.w0 + p.min_trade), lower)
-        )
-        upper = np.where(
-            still, p.w0, np.where(change < 0, np.minimum(upper, p.w0 - p.min_trade), upper)
-        )
-    slope = np.zeros(len(w))
-    if p.tax is not None:
-        slope, low, high = tax.piece_at(p, w)
-        lower, upper = np.maximum(lower, low), np.minimum(upper, high)
-    lower, upper = np.minimum(lower, w), np.maximum(upper, w)
-    near = replace(
-        p, lower=lower, upper=upper, alpha=p.alpha + p.kappa * slope, max_names=None, min_names=None,
-        min_holding=None, min_trade=None, lot=None, tax=None,
-        budget=float(w.sum()) if p.lot is not None else p.budget,
-    )  # fmt: skip
-    return near, slope

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from wealthos_pipeline.portfolio import conic
-from wealthos_pipeline.portfolio.mixed import Mixed
+from wealthos_pipeline.portfolio.mixed_model import Mixed
 from wealthos_pipeline.portfolio.problem import Bools, Floats
 
 SAME = 1e-12

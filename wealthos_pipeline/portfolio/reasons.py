@@ -21,6 +21,13 @@ VISIBLE_RATIO = 5e-3
 ON = 1e-9
 """A weight this near to a bound is at it."""
 
+_RULES = {
+    "hrp": "hierarchical risk parity",
+    "herc": "hierarchical equal risk contribution",
+    "nco": "nested clusters optimisation",
+}
+"""What rules other than 1/N are called."""
+
 _RISK = {
     (True, True): "lowers risk",
     (True, False): "adds risk",
@@ -110,7 +117,8 @@ def _words(
     if not p.free[i]:
         return f"{verb} {move}: {_why_fixed(p, i)}"
     if parts is None:
-        rule = "first purchase at 1/N" if first else "back to 1/N after drift or a changed universe"
+        name = _RULES.get(p.objective_kind, "1/N")
+        rule = f"first purchase at {name}" if first else f"back to {name} after drift or new data"
         return f"{verb} {move}: {rule}"
 
     others = "the average name" if first else "comparable names"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from wealthos_pipeline.portfolio.mixed import Mixed
+from wealthos_pipeline.portfolio.mixed_model import Mixed
 from wealthos_pipeline.portfolio.problem import Floats
 
 Rows = tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64], Floats]
