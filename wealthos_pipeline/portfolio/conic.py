@@ -180,6 +180,7 @@ def blas() -> Any:
 
     Looking for the loaded libraries takes milliseconds, so it is done once.
     """
+    import scipy.linalg  # noqa: F401 - has a BLAS of its own, which must be there to be found
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")

@@ -16,6 +16,9 @@ from wealthos_pipeline.portfolio import conic
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats, Problem
 from wealthos_pipeline.portfolio.words import capital, count, percent, span
 
+_KNOWN = "_limits"
+"""Where a problem keeps the list of its limits once it was made."""
+
 Unit = Literal["weight", "volatility", "exposure", "beta", "names"]
 
 
@@ -97,6 +100,14 @@ class Limit:
 
 def of(p: Problem) -> list[Limit]:
     """Every limit, in the order in which the deletion filter of the diagnosis tries to do without it."""
+    known = vars(p).get(_KNOWN)
+    if known is None:
+        known = tuple(_listed(p))
+        vars(p)[_KNOWN] = known  # a problem does not change, and is asked many times
+    return list(known)
+
+
+def _listed(p: Problem) -> list[Limit]:
     return [
         *_trading(p), *_box(p, upper=True), *_groups(p), *_exposures(p), *_whole(p),
         *_box(p, upper=False), *_fixed(p), _budget(p), *_risk(p),
