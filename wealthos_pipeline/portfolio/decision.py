@@ -6,6 +6,7 @@ Backtest and live proposals share this: the same inputs give the same decision.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def held(
     mandate: Mandate, s: Situation, run_kind: str, message: str, status: str = "held"
 ) -> Decision:
     """A decision without a solve: nothing is traded, and ``message`` says why."""
-    empty = _frames(mandate, s, run_kind)
+    empty = _empty()
     row = _solve_row(mandate, s, run_kind, status, message)
     none = np.empty(0)
     return Decision((), none, none, False, empty["targets"], row, empty["trades"], empty["binding"])
@@ -115,7 +116,7 @@ def _written(
         },
         schema_overrides={"instrument_id": pl.String},
     ).with_columns(_keyed(keys))
-    empty = _frames(mandate, s, run_kind)
+    empty = _empty()
     lead = {
         "infeasible": "The limits contradict each other, and nothing is traded. ",
         "failed": "No target could be computed, and nothing is traded: ",
@@ -224,9 +225,11 @@ def _solve_row(
     return pl.DataFrame([row], schema=contract("portfolio.solves").schema())
 
 
-def _frames(mandate: Mandate, s: Situation, run_kind: str) -> dict[str, pl.DataFrame]:
-    names = ("targets", "trades", "binding")
-    return {name: contract(f"portfolio.{name}").empty() for name in names}
+@cache
+def _empty() -> dict[str, pl.DataFrame]:
+    return {
+        name: contract(f"portfolio.{name}").empty() for name in ("targets", "trades", "binding")
+    }
 
 
 def _keyed(keys: dict[str, Any]) -> list[pl.Expr]:
