@@ -8,11 +8,9 @@ import polars as pl
 
 from assets._shared.held_watch import RowWatch
 from assets._shared.stage import Stage, Work, stage
+from assets._shared.work import VALUED
 from wealthos_pipeline.core.data import contract
 
-_PRICES = (
-    "instrument_id", "date", "slot", "close", "split_index", "tr_index", "flags", "known_at",
-)  # fmt: skip
 _ADDS_UP = RowWatch(
     "portfolio.attribution",
     "effects_add_up",
@@ -47,7 +45,7 @@ def attribution(work: Work) -> Mapping[str, pl.DataFrame]:
     out = room.daily(
         lake.read("portfolio.positions"),
         lake.read("portfolio.nav", start=work.back(2)),
-        work.prices(back=15, columns=_PRICES),
+        work.prices(back=15, columns=VALUED),
         lake.read("clean.instruments"),
         work.session.calendar,
         schemes=room.SCHEMES,

@@ -50,7 +50,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
         chosen = portfolio.mandates(work.settings)
         back = pipeline.lookback(chosen, work.settings.portfolio)
         since = portfolio._since(work, holdings, calendar.offset(end, -back))
-        prices = lake.read("clean.prices", start=since, columns=portfolio._PRICES)
+        prices = lake.read("clean.prices", start=since, columns=pipeline.PRICES)
         prices = prices.filter(pl.col("instrument_id").is_in(work.equities))
         parts = [
             lake.read(t, start=end, columns=["date", "instrument_id", *names])

@@ -12,6 +12,7 @@ import polars as pl
 
 from assets._shared.held_watch import RowWatch
 from assets._shared.stage import Stage, Work, stage
+from assets._shared.work import VALUED
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.portfolio.var_methods import PRIMARY
 from wealthos_pipeline.utils.code import file_hash
@@ -20,9 +21,11 @@ from wealthos_pipeline.utils.config import Settings, inputs_dir
 if TYPE_CHECKING:
     from wealthos_pipeline.portfolio.books import Book
 
-_PRICES = (
-    "instrument_id", "date", "slot", "close", "split_index", "tr_index", "flags", "known_at",
+_BOOKS = (
+    "portfolio.positions", "portfolio.nav", "portfolio.targets", "portfolio.trades",
+    "portfolio.risk_exposures", "portfolio.risk_factors", "clean.prices", "clean.instruments",
 )  # fmt: skip
+"""What books are put together from, with whose risk they are looked at."""
 _BACK = 30
 """Sessions that prices must reach before the first close looked at: a price of what is held, its volume."""
 
@@ -76,7 +79,7 @@ def risk_of_holdings(work: Work) -> Mapping[str, pl.DataFrame]:
     made = performance.var_forecasts(
         lake.read("portfolio.positions"),
         lake.read("portfolio.nav", start=work.back(2)),
-        work.prices(back=work.settings.portfolio.var_sessions + 5, columns=_PRICES),
+        work.prices(back=work.settings.portfolio.var_sessions + 5, columns=VALUED),
         work.session.calendar,
         work.settings.portfolio,
         start=work.start,
@@ -129,16 +132,7 @@ def resampled_paths(work: Work) -> Mapping[str, pl.DataFrame]:
     contract("portfolio.risk_contributions"),
     contract("portfolio.liquidity"),
     group="portfolio",
-    inputs=(
-        "portfolio.positions",
-        "portfolio.nav",
-        "portfolio.targets",
-        "portfolio.trades",
-        "portfolio.risk_exposures",
-        "portfolio.risk_factors",
-        "clean.prices",
-        "clean.instruments",
-    ),
+    inputs=_BOOKS,
     definition=lambda s: s.portfolio.liquidity_participation,
     rooms=("portfolio/contributions.py", "portfolio/liquidity.py"),
     snap="month",
@@ -156,7 +150,7 @@ def risk_contributions(work: Work) -> Mapping[str, pl.DataFrame]:
     models = risk.from_frames(
         work.read("portfolio.risk_exposures", back=0), work.read("portfolio.risk_factors", back=0)
     )
-    prices = work.prices(back=_BACK, columns=[*_PRICES, "dollar_volume"])
+    prices = work.prices(back=_BACK, columns=[*VALUED, "dollar_volume"])
     books = [*_books(work, prices, sorted(models)), *_live(work)]
     instruments = work.session.lake.read("clean.instruments")
     return {
@@ -175,16 +169,7 @@ def risk_contributions(work: Work) -> Mapping[str, pl.DataFrame]:
 @stage(
     contract("portfolio.stress"),
     group="portfolio",
-    inputs=(
-        "portfolio.positions",
-        "portfolio.nav",
-        "portfolio.targets",
-        "portfolio.trades",
-        "portfolio.risk_exposures",
-        "portfolio.risk_factors",
-        "clean.prices",
-        "clean.instruments",
-    ),
+    inputs=_BOOKS,
     definition=lambda s: [(p.name, file_hash(p)) for p in _scenarios(s)],
     rooms=("portfolio/stress.py",),
     whole=True,
@@ -203,7 +188,7 @@ def stress_tests(work: Work) -> Mapping[str, pl.DataFrame]:
     if end not in models:
         return {"portfolio.stress": contract("portfolio.stress").empty()}
     since = work.session.calendar.offset(end, -_BACK)
-    recent = lake.read("clean.prices", start=since, columns=list(_PRICES))
+    recent = lake.read("clean.prices", start=since, columns=list(VALUED))
     recent = recent.filter(pl.col("instrument_id").is_in(work.equities))
     names = decision.labels(lake.read("clean.instruments"), end)
     windows = {

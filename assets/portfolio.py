@@ -17,11 +17,6 @@ from wealthos_pipeline.factors import Library
 from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
 
-_PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
-    "split_index", "tr_index", "flags", "known_at",
-)  # fmt: skip
-
 
 def mandates(settings: Settings) -> list[Mandate]:
     """The mandates of this run."""
@@ -86,7 +81,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         chosen = mandates(work.settings)
         back = pipeline.lookback(chosen, work.settings.portfolio)
         since = _since(work, holdings, work.back(back))
-        prices = lake.read("clean.prices", start=since, columns=_PRICES)
+        prices = lake.read("clean.prices", start=since, columns=pipeline.PRICES)
         parts = [
             work.read(t, back=pipeline.LOOKBACK, columns=["date", "instrument_id", *names])
             for t, names in scores.items()

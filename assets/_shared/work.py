@@ -17,6 +17,12 @@ SHOWN = 60
 """Sessions that the UI shows of a table that was written in blocks."""
 
 
+VALUED = (
+    "instrument_id", "date", "slot", "close", "split_index", "tr_index", "flags", "known_at",
+)  # fmt: skip
+"""Columns of ``clean.prices`` by which holdings are valued."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What a stage's function gets: where to read and from which date on to compute."""

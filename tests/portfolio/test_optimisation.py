@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from portfolio_problems import rich, risk
 
 from wealthos_pipeline.core.errors import PortfolioError
 from wealthos_pipeline.portfolio import conic
@@ -17,41 +18,6 @@ from wealthos_pipeline.portfolio.optimization import Group, Problem, optimise
 ORACLE = (
     Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "or_library" / "INDTRACK1"
 )
-
-
-def risk(n: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    B = rng.normal(size=(n, k)) * 0.004
-    B[:, 0] = rng.uniform(0.005, 0.015, size=n)
-    G = rng.normal(size=(k, k)) * 0.2
-    return B, np.eye(k) + G @ G.T, rng.uniform(0.006, 0.025, size=n)
-
-
-def rich(n: int = 40, seed: int = 0, **changes: Any) -> Problem:
-    """Alpha, costs, sectors, a turnover cap, drifted holdings, one frozen and one leaving name."""
-    rng = np.random.default_rng(seed)
-    B, F, d = risk(n, 6, seed)
-    w0 = np.where(rng.uniform(size=n) < 0.4, rng.uniform(size=n), 0.0)
-    w0 /= w0.sum()
-    sector = np.arange(n) % 5
-    fixed, why = np.full(n, np.nan), [""] * n
-    held = np.flatnonzero(w0)
-    fixed[held[0]], why[held[0]] = w0[held[0]], "no bar on the day"
-    fixed[held[1]], why[held[1]] = 0.0, "no longer in the universe"
-    given: dict[str, Any] = {
-        "alpha": rng.normal(size=n) * 0.004,
-        "w0": w0,
-        "cost": 5e-4,
-        "upper": 0.12,
-        "groups": tuple(
-            Group(f"sector {s}", "sector_cap", sector == s, None, 0.3) for s in range(5)
-        ),
-        "max_turnover": 0.3,
-        "fixed": fixed,
-        "fixed_why": tuple(why),
-        **changes,
-    }
-    return Problem.simple(B, F, d, **given)
 
 
 def capped(seed: int) -> Problem:

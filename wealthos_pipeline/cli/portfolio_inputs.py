@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from wealthos_pipeline.portfolio.situation import Situation
     from wealthos_pipeline.utils.config import Settings
 
-_PRICES = (
-    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
-    "split_index", "tr_index", "flags", "known_at",
-)  # fmt: skip
 TABLES = (
     "clean.prices", "clean.membership", "clean.instruments", "clean.holdings", "clean.lots",
     "clean.holdings_prices", "models.predictions", "models.evaluation", "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.positions",
@@ -203,7 +199,7 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
     )
     prices = snapshot.read(
         "clean.prices",
-        columns=_PRICES,
+        columns=pipeline.PRICES,
         start=_first(
             run, holdings, calendar.offset(day, -pipeline.lookback([mandate], settings)), day
         ),

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -117,7 +117,6 @@ def run(
     start: date | None = None,
     end: date | None = None,
     scores: Scores | None = None,
-    others: Mapping[str, Mapping[str, str]] | None = None,
     rates: pl.DataFrame | None = None,
     run_kind: str = RUN_KIND,
     progress: Callable[[int, int], None] | None = None,
@@ -130,7 +129,7 @@ def run(
     risk_models: at month-ends at least (others are ignored: they would not be there tomorrow).
     state: None, or a state without rows, starts with cash at the first decision date that has a
     risk model. Raises PortfolioError if the state does not end with the session before ``start``.
-    scores: for bounds on exposures; others: labels beside the sector, by name. rates: ``date, rate``, interest on
+    scores: for bounds on exposures. rates: ``date, rate``, interest on
     cash a year, decimal, known before its date's open; the last one counts until the next; None: 0. progress: called
     with the number of decisions made and of those to make.
     """
@@ -161,7 +160,7 @@ def run(
     market = _Market(
         mandate, feed, universe, predictions, evaluation, instruments, models, calendar, settings
     )
-    market.scores, market.others, market.run_kind = scores, others, run_kind
+    market.scores, market.run_kind = scores, run_kind
     scalars = accounts.rules(
         mandate.costs,
         participation=mandate.fill_participation,
@@ -215,7 +214,6 @@ class _Market:
         self.mandate, self.feed, self.calendar, self.settings = mandate, feed, calendar, settings
         self.panel = feed.panel
         self.scores: Scores | None = None
-        self.others: Mapping[str, Mapping[str, str]] | None = None
         self.run_kind = RUN_KIND
         self.universe, self.instruments = universe, instruments
         self.models, self.model_dates = models, sorted(models)
@@ -286,7 +284,6 @@ class _Market:
             self.settings,
             day,
         )
-        described = decision.labels(self.instruments, day)
         return decision.Situation(
             date=day,
             nav=nav,
@@ -299,7 +296,7 @@ class _Market:
             risk=self.risk(day),
             z=z,
             ic=ic,
-            labels=described if self.others is None else replace(described, others=self.others),
+            labels=decision.labels(self.instruments, day),
             note=note,
             volume=volume_on(panel, row),
             scores={} if self.scores is None else self.scores(day),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -95,14 +94,6 @@ def find(p: Problem, key: str) -> Limit:
             f"the problem has no limit called {key!r}; it has {', '.join(sorted(known))}"
         )
     return known[key]
-
-
-def by_amounts(p: Problem, amounts: Mapping[str, float]) -> Problem:
-    """``p`` with every limit named in ``amounts`` loosened by its amount."""
-    for limit in limits.of(p):
-        if limit.key in amounts:
-            p = moved(p, limit, amounts[limit.key])
-    return p
 
 
 def _plus(value: float | None, up: float) -> float:

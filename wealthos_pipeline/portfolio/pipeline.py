@@ -13,6 +13,12 @@ from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.portfolio import backtest, live, panel, risk
 from wealthos_pipeline.utils.config import PortfolioSettings
 
+PRICES = (
+    "instrument_id", "date", "slot", "open", "close", "volume", "dollar_volume", "dividend", "split_ratio",
+    "split_index", "tr_index", "flags", "known_at",
+)  # fmt: skip
+"""Columns of ``clean.prices`` that decisions and accounts read."""
+
 LOOKBACK = 45
 """Sessions before ``start`` that the frames must reach: the last decision, its fill, stale names."""
 
