@@ -146,10 +146,8 @@ def test_a_decision_is_made_again_from_all_that_the_run_gave_it(
 ) -> None:
     """Prices with volumes, scores that a mandate bounds, lots, what was said of holdings; and a fundamental
     risk model of a date without a stored one from scores and sectors."""
-    from assets.portfolio import _PRICES
     from wealthos_pipeline.portfolio import live, risk
 
-    assert set(targets.PRICES) == set(_PRICES)
     run = Snapshot(root.lake, root.runs[-1])
     day = run.manifest.as_of
     context = Context(root.calendar, factors.load(), root.settings.models, root.settings.factors)
