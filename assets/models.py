@@ -1,4 +1,4 @@
-"""Models: fits, out-of-sample predictions, evaluation."""
+"""Models: fits and out-of-sample predictions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from wealthos_pipeline.factors import Library
 
 
 def stages(library: Library) -> tuple[Stage, ...]:
-    """Both stages of the models, whose features are the scores of ``library``."""
+    """The stage of the models, whose features are the scores of ``library``."""
     from wealthos_pipeline.factors import transforms
 
-    return _predictions(tuple(transforms.score_tables(library))), evaluation
+    return (_predictions(tuple(transforms.score_tables(library))),)
 
 
 def _predictions(tables: Sequence[str]) -> Stage:
@@ -65,29 +65,3 @@ def _predictions(tables: Sequence[str]) -> Stage:
         plots={"models.predictions": "prediction"},
         latest_only={"models.predictions": ("kind", "live"), "models.registry": ("kind", "live")},
     )(predictions)
-
-
-@stage(
-    contract("models.evaluation"),
-    group="models",
-    inputs=("models.predictions", "clean.prices"),
-    definition=lambda s: s.models.horizon,
-    rooms=("ml/evaluation.py", "factors/labels.py"),
-    reach=lambda s: s.models.horizon + 2,
-    plots={"models.evaluation": "rank_ic"},
-)
-def evaluation(work: Work) -> Mapping[str, pl.DataFrame]:
-    """How the walk-forward predictions did, each date known when its label is."""
-    from wealthos_pipeline.ml import evaluation as room
-
-    out = room.evaluate(
-        work.read("models.predictions", back=1),
-        work.prices(
-            back=1, columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
-        ),
-        work.session.calendar,
-        work.settings.models.horizon,
-        start=work.start,
-        known_until=work.session.now,
-    )
-    return {"models.evaluation": out}

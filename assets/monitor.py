@@ -16,14 +16,14 @@ _OWNER = "team:portfolio"
     contract("monitor.regime"),
     group="monitor",
     inputs=("clean.prices", "clean.membership"),
-    rooms=("market_monitor/regime.py", "market_monitor/hamilton.py"),
+    rooms=("ml/classifiers/regime.py", "ml/classifiers/hamilton.py"),
     owner=_OWNER,
     plots={"monitor.regime": "p_turbulent"},
 )
 def regime(work: Work) -> Mapping[str, pl.DataFrame]:
     """Filtered probability of the turbulent regime, parameters from the past only."""
     from wealthos_pipeline.data.processors import membership
-    from wealthos_pipeline.market_monitor import regime as room
+    from wealthos_pipeline.ml.classifiers import regime as room
 
     calendar, lake = work.session.calendar, work.session.lake
     since = None if work.start is None else room.needed_from(calendar, work.start)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline import ml
-from wealthos_pipeline.ml import predictors
+from wealthos_pipeline.ml import predictors, specs
 
 FEATURES = ("signal", "noise_a", "noise_b", "sparse")
 FIRST, AGAIN = datetime(2004, 11, 18, tzinfo=UTC), datetime(2004, 11, 19, tzinfo=UTC)
@@ -93,7 +93,7 @@ def test_changed_dates_are_predicted_by_the_fits_that_were_there(
         (pl.col("model") == "ridge") & (pl.col("kind") == "walk_forward")
     )
     assert set(rows["model_id"]) <= set(before.registry["model_id"])
-    (ridge,) = (m for m in predictors.load(settings) if m.name == "ridge")
+    ridge = predictors.make(specs.load(settings, ["ridge"])[0])
     day = world.calendar.offset(SINCE, 4)
     (fit,) = rows.filter(pl.col("date") == day)["model_id"].unique()
     text = before.registry.filter(pl.col("model_id") == fit)["artefact"].item()

@@ -17,7 +17,8 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.data.sources.base import Bias, SourceInfo
-from wealthos_pipeline.market_monitor import opportunity, regime, scanner
+from wealthos_pipeline.market_monitor import opportunity, scanner
+from wealthos_pipeline.ml.classifiers import regime
 from wealthos_pipeline.utils.config import Settings
 
 RUN, BEFORE = "20221228T213000Z-b2", "20221227T213000Z-a1"

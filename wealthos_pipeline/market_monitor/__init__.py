@@ -1,11 +1,9 @@
-"""Watching the market and the pipeline: scan, regime, opportunities, alerts.
+"""Watching the market and the pipeline: scan, opportunities, alerts. The regime is a model
+(``ml.classifiers.regime``).
 
 ::
 
     scanner.scan(prices, *, universe=None, start=None)              -> monitor.signals
-    regime.market_returns(prices, *, universe=None, start=None)     -> date, ret
-    regime.filtered(market_returns, calendar, *, start=None)        -> monitor.regime
-    regime.needed_from(calendar, start)                             -> first date that filtered() needs
     opportunity.rank(predictions, scores, *, calendar, evaluation=None, factors=(), instruments=None,
                      dates=None)                                    -> monitor.opportunities
     alerts.evaluate(frames, *, dates, calendar, run_id="", factors=(), rules=RULES) -> monitor.alerts

@@ -35,6 +35,7 @@ class Panel:
     keys: pl.DataFrame
     X: np.ndarray
     offsets: np.ndarray
+    features: tuple[str, ...] = ()
 
     @property
     def dates(self) -> np.ndarray:
@@ -45,10 +46,12 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Labelled rows in the order of the panel; see ``training``.
+    """Labelled rows in the order of the panel (by date, then instrument); see ``training``.
 
     X: float32 (rows, features). y: float64 target. w: float64 weight, 1 / names of the date, so that
     every date counts the same. dates, label_end: datetime64[D]. known_at: datetime64[us], naive UTC.
+    names: int32, a number for each instrument, in the order of ``instrument_id``. outcome: float64,
+    the plain forward return. features: the columns of X.
     """
 
     X: np.ndarray
@@ -57,6 +60,9 @@ class Training:
     dates: np.ndarray
     label_end: np.ndarray
     known_at: np.ndarray
+    names: np.ndarray
+    outcome: np.ndarray
+    features: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.y)
@@ -69,6 +75,9 @@ class Training:
             self.dates[rows],
             self.label_end[rows],
             self.known_at[rows],
+            self.names[rows],
+            self.outcome[rows],
+            self.features,
         )
 
 
@@ -106,7 +115,7 @@ def panel(
     for j, name in enumerate(feature_names):
         values = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         X[:, j] = standardise(values, offsets)
-    return Panel(keys, X, offsets)
+    return Panel(keys, X, offsets, tuple(feature_names))
 
 
 def standardise(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -179,7 +188,15 @@ def training(features: Panel, labels: pl.DataFrame) -> Training:
         .dt.replace_time_zone(None)
         .to_numpy()[kept]
         .astype("datetime64[us]"),
+        names=_codes(rows["instrument_id"])[kept],
+        outcome=label[kept],
+        features=features.features,
     )
+
+
+def _codes(names: pl.Series) -> np.ndarray:
+    """A number for each instrument, in the order of the names; int32."""
+    return names.rank("dense").cast(pl.Int32).to_numpy() - 1
 
 
 def training_dates(sessions: pl.DataFrame, windows: Collection[Window], every: int) -> list[date]:

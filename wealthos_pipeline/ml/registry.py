@@ -14,6 +14,7 @@ import polars as pl
 from wealthos_pipeline.core.data import contract
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted
     from wealthos_pipeline.utils.config import ModelSettings
@@ -24,7 +25,7 @@ VERSION = 1
 """Raised when a change of code changes fits: old fits are then not reused."""
 
 
-def fit_params(settings: ModelSettings, params: Mapping[str, float | int | str]) -> str:
+def fit_params(settings: ModelSettings, params: Mapping[str, Value]) -> str:
     """JSON of everything besides features, dates and data that a fit depends on."""
     body = {
         "version": VERSION,

@@ -19,7 +19,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ModelError
-from wealthos_pipeline.ml import datasets, predictors, registry, validation
+from wealthos_pipeline.ml import datasets, predictors, registry, specs, validation
 
 if TYPE_CHECKING:
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
@@ -56,7 +56,7 @@ def lookback(settings: ModelSettings) -> int:
 
 def definition(settings: ModelSettings, feature_names: Sequence[str]) -> str:
     """16 hex digits over everything but data that changes a prediction."""
-    fits = {p.name: registry.fit_params(settings, p.params) for p in predictors.load(settings)}
+    fits = {s.name: s.spec_hash for s in specs.load(settings)}
     schedule = [settings.horizon, settings.refit_history, settings.refit_live]
     body = json.dumps([fits, schedule, list(feature_names)], sort_keys=True)
     return hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
@@ -99,7 +99,8 @@ def fit_and_predict(
     run = _Run(
         scores, prices, universe, calendar, settings, tuple(feature_names), end, start, keep_at
     )
-    return run.make(predictors.load(settings, threads=threads), registry)
+    models = [predictors.make(spec, threads=threads) for spec in specs.load(settings)]
+    return run.make(models, registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +278,7 @@ class _Run:
         self, model: Predictor, window: validation.Window, rows: datasets.Training | None
     ) -> tuple[Fitted, datasets.Training]:
         chosen = self._fold(window, rows)
-        return model.fit(chosen.X, chosen.y, chosen.w, chosen.dates, self.features), chosen
+        return model.fit(chosen), chosen
 
     def _fold(self, window: validation.Window, rows: datasets.Training | None) -> datasets.Training:
         assert rows is not None

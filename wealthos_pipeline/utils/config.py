@@ -134,6 +134,7 @@ class ModelSettings(_Part):
     """Walk-forward training. Windows in sessions."""
 
     names: tuple[str, ...] = ("ridge", "lightgbm")
+    specs: Path | None = Field(None, description="folder of YAML; None: data/inputs/models")
     horizon: int = Field(20, ge=1)
     train_sessions: int = Field(2520, ge=60)
     min_train_sessions: int = Field(756, ge=60)
@@ -274,6 +275,7 @@ class Settings(BaseSettings):
 
 _PATHS = {
     "source": ("path", "sectors", "membership", "rates", "vix", "universe", "fx"),
+    "models": ("specs",),
     "portfolio": ("mandates", "holdings", "fills", "scenarios"),
 }
 

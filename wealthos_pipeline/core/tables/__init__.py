@@ -8,6 +8,8 @@ from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.holdings import HOLDINGS, RECORD_ORDERS
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
+from wealthos_pipeline.core.tables.model_states import MODEL_STATES
+from wealthos_pipeline.core.tables.model_evaluation import MODEL_EVALUATION
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
 from wealthos_pipeline.core.tables.risk_model import RISK_MODEL
@@ -23,6 +25,8 @@ TABLES: tuple[TableContract, ...] = (
     *CLEAN_VENDORS,
     *FACTORS,
     *MODELS,
+    *MODEL_EVALUATION,
+    *MODEL_STATES,
     *RISK_MODEL,
     *PORTFOLIO,
     *ACCOUNT,

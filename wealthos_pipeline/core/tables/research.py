@@ -245,23 +245,6 @@ MODELS = (
         "refit_date",
         "bar",
     ),
-    TableContract(
-        "models.evaluation",
-        "How each model's walk-forward predictions did, by date.",
-        (
-            _C("model", "str", "model"),
-            _C("horizon", "i32", "label horizon", "sessions"),
-            _C("date", "date", "date of the prediction"),
-            _C("n", "i32", "names"),
-            _C("ic", "f64", "Pearson correlation with the forward return", "", True),
-            _C("rank_ic", "f64", "Spearman correlation with the forward return", "", True),
-            _C("spread", "f64", "top minus bottom fifth, forward return", "decimal", True),
-            _known("that of the label's last bar"),
-        ),
-        ("model", "horizon", "date"),
-        "date",
-        "column",
-    ),
 )
 
 MONITOR = (

@@ -1,33 +1,41 @@
-"""Models of expected returns: one module a family, one small protocol."""
+"""Model families: one module each, found by name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wealthos_pipeline.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import ModelSpec
     from wealthos_pipeline.ml.predictors.base import Predictor
-    from wealthos_pipeline.utils.config import ModelSettings
 
-__all__ = ["NAMES", "load"]
+__all__ = ["FAMILIES", "make"]
 
-NAMES = ("ridge", "lightgbm")
-
-
-def load(settings: ModelSettings, *, threads: int = 1) -> list[Predictor]:
-    """The predictors that ``settings.names`` asks for, in that order. ConfigError names unknown ones."""
-    unknown = [n for n in settings.names if n not in NAMES]
-    if unknown:
-        raise ConfigError(f"models.names: unknown {unknown}; there are: {', '.join(NAMES)}")
-    return [_make(name, settings, threads) for name in dict.fromkeys(settings.names)]
+FAMILIES: Mapping[str, str] = {
+    "ridge": "linear, squared penalty on the coefficients",
+    "lightgbm": "gradient-boosted trees",
+}
+"""Family → what it is, in words."""
 
 
-def _make(name: str, settings: ModelSettings, threads: int) -> Predictor:
-    if name == "ridge":
+def make(spec: ModelSpec, *, threads: int = 1) -> Predictor:
+    """The predictor of ``spec``. ConfigError names parameters that the family does not have.
+
+    threads: speed only; changes no bit of a fit or a prediction.
+    """
+    if spec.family == "ridge":
         from wealthos_pipeline.ml.predictors.ridge import Ridge
 
-        return Ridge(alpha=settings.ridge_alpha)
-    from wealthos_pipeline.ml.predictors.lightgbm import LightGBM
+        return Ridge(name=spec.name, alpha=float(spec.params.get("alpha", 10.0)))
+    if spec.family == "lightgbm":
+        from wealthos_pipeline.ml.predictors.lightgbm import LightGBM
 
-    return LightGBM(trees=settings.lightgbm_trees, seed=settings.seed, threads=threads)
+        return LightGBM(
+            name=spec.name,
+            trees=int(spec.params.get("trees", 100)),
+            seed=spec.seed,
+            threads=threads,
+        )
+    raise ConfigError(f"unknown family {spec.family!r}; there are: {', '.join(FAMILIES)}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import Value
+    from wealthos_pipeline.ml.datasets import Training
 
 
 class Fitted(Protocol):
@@ -25,6 +29,16 @@ class Fitted(Protocol):
         """JSON from which ``Predictor.from_text`` gives a model with the same predictions, bit for bit."""
         ...
 
+    def gain(self) -> np.ndarray | None:
+        """How much each feature was used, float64 (features,), at least 0; None: the family has no such
+        number."""
+        ...
+
+    def contributions(self, X: np.ndarray) -> np.ndarray | None:
+        """What each feature adds to each row's score, float64 (rows, features + 1), the last column
+        being what every row gets; rows sum to the score. None: the family has no such numbers."""
+        ...
+
 
 class Predictor(Protocol):
     """A family of models with its parameters.
@@ -36,20 +50,13 @@ class Predictor(Protocol):
     def name(self) -> str: ...
 
     @property
-    def params(self) -> Mapping[str, float | int | str]: ...
+    def params(self) -> Mapping[str, Value]: ...
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        w: np.ndarray,
-        dates: np.ndarray,
-        feature_names: Sequence[str],
-    ) -> Fitted:
-        """Fit on rows sorted by date and instrument.
+    def fit(self, rows: Training) -> Fitted:
+        """Fit on rows sorted by date and instrument (see ``datasets.Training``).
 
-        X: float32 (rows, features), standardised within dates, NaN where missing. y: float64, mean 0
-        within dates. w: float64 weights. dates: datetime64[D]. ModelError if nothing can be learnt.
+        Features are standardised within dates; ``y`` is the label that the model's specification names
+        and has a mean of 0 within dates only where the label has. ModelError if nothing can be learnt.
         """
         ...
 

@@ -6,7 +6,7 @@ A missing feature is NaN, which each split sends to the better side.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ import numpy as np
 from wealthos_pipeline.core.errors import ModelError
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import Value
+    from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted
 
 FORMAT = 1
@@ -52,6 +54,19 @@ class FittedLightGBM:
         out: np.ndarray = self._booster.predict(X, num_threads=_threads(self.threads, len(X)))
         return out
 
+    def gain(self) -> np.ndarray:
+        """Loss that the splits on each feature took away, summed over the trees."""
+        out: np.ndarray = self._booster.feature_importance("gain")
+        return out.astype(np.float64)
+
+    def contributions(self, X: np.ndarray) -> np.ndarray:
+        """TreeSHAP by LightGBM (Lundberg, Erion & Lee 2018): exact for these trees."""
+        if not len(X):
+            return np.zeros((0, len(self.features) + 1))
+        threads = _threads(self.threads, len(X) * len(self.features))
+        out: np.ndarray = self._booster.predict(X, num_threads=threads, pred_contrib=True)
+        return out
+
     def to_text(self) -> str:
         body = {
             "format": FORMAT,
@@ -83,7 +98,7 @@ class LightGBM:
     name: str = "lightgbm"
 
     @property
-    def params(self) -> Mapping[str, float | int | str]:
+    def params(self) -> Mapping[str, Value]:
         return {
             "trees": self.trees,
             "seed": self.seed,
@@ -95,17 +110,11 @@ class LightGBM:
             "bin_rows": self.bin_rows,
         }
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        w: np.ndarray,
-        dates: np.ndarray,
-        feature_names: Sequence[str],
-    ) -> Fitted:
+    def fit(self, rows: Training) -> Fitted:
         """Fit by squared error. The fitted model is read back from its text, as later readers do."""
         import lightgbm
 
+        X, y, w = rows.X, rows.y, rows.w
         filled = np.nan_to_num(X)
         if not np.any(filled.min(axis=0) < filled.max(axis=0)):
             raise ModelError(
@@ -132,7 +141,7 @@ class LightGBM:
             num_boost_round=self.trees,
         )
         text = booster.model_to_string(num_iteration=-1).split("\nparameters:\n", 1)[0] + "\n"
-        return FittedLightGBM(tuple(feature_names), text, self.threads)
+        return FittedLightGBM(rows.features, text, self.threads)
 
     def from_text(self, text: str) -> Fitted:
         body = json.loads(text)

@@ -9,7 +9,7 @@ date; there is no intercept. A missing feature is 0, the date's mean.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ import numpy as np
 from wealthos_pipeline.core.errors import ModelError
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import Value
+    from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted
 
 FORMAT = 1
@@ -40,6 +42,16 @@ class FittedRidge:
             out += np.nan_to_num(X[:, j].astype(np.float64)) * beta
         return out
 
+    def gain(self) -> np.ndarray:
+        """Absolute coefficients: features have a standard deviation of 1."""
+        return np.abs(np.array(self.coefficients))
+
+    def contributions(self, X: np.ndarray) -> np.ndarray:
+        """Coefficient × feature: exact for a linear model whose features have mean 0."""
+        out = np.zeros((len(X), len(self.features) + 1))
+        out[:, :-1] = np.nan_to_num(X.astype(np.float64)) * np.array(self.coefficients)
+        return out
+
     def to_text(self) -> str:
         body = {
             "format": FORMAT,
@@ -58,38 +70,32 @@ class Ridge:
     name: str = "ridge"
 
     @property
-    def params(self) -> Mapping[str, float | int | str]:
+    def params(self) -> Mapping[str, Value]:
         return {"alpha": self.alpha}
 
-    def fit(
-        self,
-        X: np.ndarray,
-        y: np.ndarray,
-        w: np.ndarray,
-        dates: np.ndarray,
-        feature_names: Sequence[str],
-    ) -> Fitted:
+    def fit(self, rows: Training) -> Fitted:
         """Accumulate X'X and X'y over blocks of dates in order, in float64, on one thread."""
         from threadpoolctl import threadpool_limits
 
+        X, y, w, dates = rows.X, rows.y, rows.w, rows.dates
         p = X.shape[1]
         starts = np.flatnonzero(np.append(True, dates[1:] != dates[:-1]))
         edges = np.append(starts[::_BLOCK], len(dates))
         gram = np.zeros((p + 1, p + 1))
         with threadpool_limits(limits=1, user_api="blas"):
             for a, b in pairwise(edges):
-                rows = np.empty((b - a, p + 1))
-                rows[:, :p] = np.nan_to_num(X[a:b].astype(np.float64))
-                rows[:, p] = y[a:b]
-                rows *= np.sqrt(w[a:b])[:, None]
-                gram += rows.T @ rows
+                block = np.empty((b - a, p + 1))
+                block[:, :p] = np.nan_to_num(X[a:b].astype(np.float64))
+                block[:, p] = y[a:b]
+                block *= np.sqrt(w[a:b])[:, None]
+                gram += block.T @ block
             if not np.any(gram[:p, :p]):
                 raise ModelError(
                     f"ridge: none of the {p} features has a value that differs within a date, in "
                     f"{len(y)} training rows; check the factor tables of these dates"
                 )
             beta = np.linalg.solve(gram[:p, :p] + self.alpha * np.eye(p), gram[:p, p])
-        return FittedRidge(tuple(feature_names), tuple(float(b) for b in beta))
+        return FittedRidge(rows.features, tuple(float(b) for b in beta))
 
     def from_text(self, text: str) -> Fitted:
         body = json.loads(text)

@@ -122,7 +122,7 @@ def predict(
 
     A feature that ``scores`` lack is missing, as in a fit.
     """
-    from wealthos_pipeline.ml import datasets, predictors
+    from wealthos_pipeline.ml import datasets, predictors, specs
 
     features = json.loads(fit["features"])
     absent = [f for f in features if f not in scores.columns]
@@ -130,9 +130,8 @@ def predict(
     panel = datasets.panel(complete, universe, features, [day])
     if not panel.keys.height:
         return {}
-    known = models.model_copy(update={"names": (fit["model"],)})
-    (predictor,) = predictors.load(known)
-    values = predictor.from_text(fit["artefact"]).predict(panel.X)
+    (spec,) = specs.load(models, (fit["model"],))
+    values = predictors.make(spec).from_text(fit["artefact"]).predict(panel.X)
     if np.min(values) == np.max(values):
         return {}
     z = datasets.standardise(values, panel.offsets)

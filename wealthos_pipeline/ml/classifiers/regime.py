@@ -16,6 +16,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
+from wealthos_pipeline.ml.classifiers import market
 
 WINDOW: Final = 2520
 """Sessions of history for a fit."""
@@ -37,26 +38,7 @@ def market_returns(
         instrument_id``; None: all). ``start``: first date to return; prices must reach one session
         further back. Dates on which no name counts are left out.
     """
-    frame = prices.select("instrument_id", "date", "slot", "tr_index").sort("instrument_id", "slot")
-    same = (pl.col("instrument_id") == pl.col("instrument_id").shift(1)) & (
-        pl.col("slot") == pl.col("slot").shift(1) + 1
-    )
-    frame = frame.with_columns(
-        pl.when(same).then(pl.col("tr_index") / pl.col("tr_index").shift(1) - 1.0).alias("ret")
-    ).drop_nulls("ret")
-    if start is not None:
-        frame = frame.filter(pl.col("date") >= start)
-    if universe is not None:
-        keys = universe.select("date", "instrument_id").unique()
-        frame = frame.join(keys, on=["date", "instrument_id"], how="semi")
-    frame = frame.sort("date", "instrument_id")
-    if frame.is_empty():
-        return pl.DataFrame(schema={"date": pl.Date, "ret": pl.Float64})
-    days = frame["date"].rle()
-    counts = days.struct.field("len").to_numpy()
-    which = np.repeat(np.arange(counts.size), counts)
-    total = np.bincount(which, weights=frame["ret"].to_numpy())
-    return pl.DataFrame({"date": days.struct.field("value"), "ret": total / counts})
+    return market.sections(prices, universe=universe, start=start).select("date", "ret")
 
 
 def needed_from(calendar: TradingCalendar, start: date) -> date:
@@ -95,7 +77,7 @@ def filtered(
             continue
         part = frame[cut:end].select("date")
         if cut - window >= LEAST:
-            from wealthos_pipeline.market_monitor import hamilton
+            from wealthos_pipeline.ml.classifiers import hamilton
 
             # percent, so that no product of densities or squares comes near the smallest floats
             x = 100.0 * ret[window:end]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.market_monitor import hamilton, regime
+from wealthos_pipeline.ml.classifiers import hamilton, regime
 
 
 def switching(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
