@@ -16,7 +16,8 @@ import numpy as np
 class Overfitting:
     """Result of CSCV.
 
-    probability: share of splits in which the best in sample is at or below the out-of-sample median.
+    probability: share of splits in which the best in sample is below the out-of-sample median; where it is the
+    median itself (an odd number of strategies) half a split, so that noise gives ½ for any number.
     logits: log(ω / (1 − ω)) of the winner's relative rank out of sample, one a split.
     On noise the probability is near ½ but scatters widely (5–95 % range 0.18–0.80).
     """
@@ -60,7 +61,7 @@ def overfitting_probability(returns: np.ndarray, blocks: int = 16) -> Overfittin
         omega = (below + (ties + 1) / 2) / (len(out) + 1)
         logits.append(math.log(omega / (1.0 - omega)))
     found = np.array(logits)
-    return Overfitting(float(np.mean(found <= 0.0)), found)
+    return Overfitting(float(np.mean(found < 0.0) + 0.5 * np.mean(found == 0.0)), found)
 
 
 def _sharpe(sums: np.ndarray, squares: np.ndarray, n: int, mean: np.ndarray) -> np.ndarray:
