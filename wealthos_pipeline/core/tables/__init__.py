@@ -14,6 +14,7 @@ from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
 from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
 from wealthos_pipeline.core.tables.risk_model import RISK_MODEL
 from wealthos_pipeline.core.tables.runs import META, RECORD
+from wealthos_pipeline.core.tables.trials import TRIALS
 from wealthos_pipeline.core.tables.vendors import CLEAN_VENDORS, RAW_VENDORS
 
 __all__ = ["TABLES"]
@@ -36,5 +37,6 @@ TABLES: tuple[TableContract, ...] = (
     *MONITOR,
     *RECORD,
     RECORD_ORDERS,
+    *TRIALS,
     *META,
 )
