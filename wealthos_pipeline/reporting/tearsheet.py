@@ -70,6 +70,7 @@ def render(
         _environment()
         .get_template("tearsheet.html.j2")
         .render(
+            kind="tear sheet",
             title=title[:1].upper() + title[1:],
             name=factor.name,
             subtitle=f"{day(study.start)} to {day(study.end)} · {source}",
