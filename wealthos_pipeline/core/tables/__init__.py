@@ -8,10 +8,11 @@ from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.holdings import HOLDINGS, RECORD_ORDERS
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
-from wealthos_pipeline.core.tables.model_states import MODEL_STATES
 from wealthos_pipeline.core.tables.model_evaluation import MODEL_EVALUATION
+from wealthos_pipeline.core.tables.model_states import MODEL_STATES
+from wealthos_pipeline.core.tables.models import MODELS
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
-from wealthos_pipeline.core.tables.research import FACTORS, MODELS, MONITOR
+from wealthos_pipeline.core.tables.research import FACTORS, MONITOR
 from wealthos_pipeline.core.tables.risk_model import RISK_MODEL
 from wealthos_pipeline.core.tables.runs import META, RECORD
 from wealthos_pipeline.core.tables.trials import TRIALS

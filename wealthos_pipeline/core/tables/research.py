@@ -1,4 +1,4 @@
-"""Research: how factors did, models and their predictions, the market monitor."""
+"""Research: how factors did, the market monitor."""
 
 from __future__ import annotations
 
@@ -197,53 +197,6 @@ FACTORS = (
             _C("checked_at", "instant", "run in which it was tried"),
         ),
         ("factor", "definition"),
-    ),
-)
-
-MODELS = (
-    TableContract(
-        "models.predictions",
-        "Out-of-sample predictions: walk_forward (yearly refits) and live (weekly refits).",
-        (
-            _C("model", "str", "model"),
-            _C("kind", "str", "walk_forward or live"),
-            _C("date", "date", "date of the features"),
-            _C("instrument_id", "str", "instrument"),
-            _C("horizon", "i32", "label horizon", "sessions"),
-            _C("prediction", "f64", "model output: cross-sectional score of the forward return"),
-            _C("z", "f64", "prediction standardised over the date's universe", "", True),
-            _C("train_cutoff", "date", "last date whose label was known at the refit"),
-            _C("model_id", "str", "fit in models.registry"),
-        ),
-        ("model", "kind", "date", "instrument_id"),
-        "date",
-        "bar",
-        "year",
-        ("date", "model", "kind", "instrument_id"),
-    ),
-    TableContract(
-        "models.registry",
-        "Every fit: what it was trained on, when, with what parameters and hashes.",
-        (
-            _C("model_id", "str", "model, kind, refit date and content hash"),
-            _C("model", "str", "model"),
-            _C("kind", "str", "walk_forward or live"),
-            _C("refit_date", "date", "session before whose open the fit was made"),
-            _C("horizon", "i32", "label horizon", "sessions"),
-            _C("train_start", "date", "first training date"),
-            _C("train_cutoff", "date", "last training date"),
-            _C("rows", "i64", "training rows"),
-            _C("features", "str", "JSON list of features"),
-            _C("params", "str", "JSON of parameters"),
-            _C("artefact", "str", "the fitted model as text, JSON"),
-            _C("artefact_hash", "str", "BLAKE2b of the artefact"),
-            _C("data_hash", "str", "BLAKE2b of the rows trained on", "", True),
-            _C("stale_since", "instant", "run that restated the rows trained on", "", True),
-            _C("stale_reason", "str", "what was restated, in words", "", True),
-        ),
-        ("model_id",),
-        "refit_date",
-        "bar",
     ),
 )
 
