@@ -23,6 +23,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         publish,
         record,
         risk,
+        trials,
     )  # fmt: skip
     from wealthos_pipeline import factors as library_room
     from wealthos_pipeline.utils.config import load_settings
@@ -36,6 +37,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *factors.stages(library),
         *models.stages(library),
         *model_evaluation.stages(library),
+        *trials.STAGES,
         *risk.stages(library, settings.portfolio),
         *portfolio.stages(library),
         *holdings.stages(library),

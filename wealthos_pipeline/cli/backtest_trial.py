@@ -1,4 +1,5 @@
-"""A mandate backtested on the published data, without being stored: for ``wealthos backtest``."""
+"""A mandate backtested on the published data, without being stored: for ``wealthos backtest``. That it was tried
+is recorded."""
 
 from __future__ import annotations
 
@@ -46,14 +47,17 @@ def run(
     end: date | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trial:
-    """The backtest of ``mandate`` from cash, and of 1/N from the same session on; nothing is written.
+    """The backtest of ``mandate`` from cash, and of 1/N from the same session on; nothing is written but that
+    this was tried (``raw.trials``).
 
     PortfolioError where no session has a risk model, or where the accounts do not add up.
     """
     import polars as pl
 
     from wealthos_pipeline.cli.published import calendar
+    from wealthos_pipeline.cli.trials import count
     from wealthos_pipeline.data.processors import membership
+    from wealthos_pipeline.ml import trials
     from wealthos_pipeline.portfolio import accounts, backtest, panel, risk
 
     sessions, settings = calendar(published.settings), published.settings.portfolio
@@ -87,6 +91,7 @@ def run(
     residuals = accounts.reconcile(made.events, made.positions, made.nav, bars)
     if faults := accounts.faults(residuals, made.nav):
         raise PortfolioError("the accounts do not add up: " + "; ".join(faults))
+    count(published, trials.of_backtests([mandate], made.nav))
     return Trial(made, backtested(backtest.EQUAL_WEIGHT, made.nav["date"][0], None))
 
 

@@ -70,7 +70,7 @@ def evaluate(
     factor, bars, asked = _asked(
         what, horizons, direction, universe, start, end, costs, panel, settings
     )
-    study, _ = _looked(factor, bars, asked)
+    study, _ = _looked(factor, bars, asked, None if panel is not None else settings)
     if as_json:
         emit(_body(factor, study, bars))
         return
@@ -109,7 +109,7 @@ def tearsheet(
     factor, bars, asked = _asked(
         what, horizons, direction, universe, start, end, costs, panel, settings
     )
-    study, _ = _looked(factor, bars, asked)
+    study, _ = _looked(factor, bars, asked, None if panel is not None else settings)
     others = None if panel is not None else _others(factor, settings)
     html = sheet.render(factor, study, source=bars.source, biases=bars.biases, correlation=others)
     path = out or settings.reports / "factors" / f"{factor.name}.html"
@@ -153,10 +153,20 @@ def _asked(
     return factor, bars, asked
 
 
-def _looked(factor: Factor, bars: Bars, asked: Asked) -> tuple[Study, pl.DataFrame]:
+def _looked(
+    factor: Factor, bars: Bars, asked: Asked, settings: Settings | None
+) -> tuple[Study, pl.DataFrame]:
+    """The study; that it was made is recorded where it is of the published run of a root (``settings``)."""
     from wealthos_pipeline.cli.factors_subject import look
 
-    return look(factor, bars, asked)
+    study, values = look(factor, bars, asked)
+    if settings is not None:
+        from wealthos_pipeline.cli.published import open_last
+        from wealthos_pipeline.cli.trials import count
+        from wealthos_pipeline.ml import trials
+
+        count(open_last(settings), trials.of_study(factor, study.summary, study.start, study.end))
+    return study, values
 
 
 def _others(factor: Factor, settings: Settings) -> pl.DataFrame | None:
