@@ -135,6 +135,7 @@ class ModelSettings(_Part):
 
     names: tuple[str, ...] = ("ridge", "lightgbm")
     specs: Path | None = Field(None, description="folder of YAML; None: data/inputs/models")
+    promotion: Path | None = Field(None, description="YAML; None: data/inputs/promotion.yaml")
     horizon: int = Field(20, ge=1)
     train_sessions: int = Field(2520, ge=60)
     min_train_sessions: int = Field(756, ge=60)
@@ -275,7 +276,7 @@ class Settings(BaseSettings):
 
 _PATHS = {
     "source": ("path", "sectors", "membership", "rates", "vix", "universe", "fx"),
-    "models": ("specs",),
+    "models": ("specs", "promotion"),
     "portfolio": ("mandates", "holdings", "fills", "scenarios"),
 }
 

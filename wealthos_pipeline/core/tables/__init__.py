@@ -9,6 +9,8 @@ from wealthos_pipeline.core.tables.holdings import HOLDINGS, RECORD_ORDERS
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
 from wealthos_pipeline.core.tables.model_evaluation import MODEL_EVALUATION
+from wealthos_pipeline.core.tables.model_life import MODEL_LIFE
+from wealthos_pipeline.core.tables.model_search import MODEL_SEARCH
 from wealthos_pipeline.core.tables.model_states import MODEL_STATES
 from wealthos_pipeline.core.tables.models import MODELS
 from wealthos_pipeline.core.tables.portfolio import PORTFOLIO
@@ -28,7 +30,9 @@ TABLES: tuple[TableContract, ...] = (
     *FACTORS,
     *MODELS,
     *MODEL_EVALUATION,
+    *MODEL_SEARCH,
     *MODEL_STATES,
+    *MODEL_LIFE,
     *RISK_MODEL,
     *PORTFOLIO,
     *ACCOUNT,

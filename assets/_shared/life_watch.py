@@ -1,0 +1,81 @@
+"""What is looked at in the life of models: one champion at a time, and one that can serve today."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import polars as pl
+
+from assets._shared.describe import asset_key
+from assets._shared.resources import Session
+from wealthos_pipeline.core.data import TableContract
+from wealthos_pipeline.core.data import contract as declared
+
+if TYPE_CHECKING:
+    from assets._shared.work import Work
+
+TABLE = "models.champions"
+CHECKS = {
+    "one_champion": ("error", "exactly one champion a slot from its first review on"),
+    "champion_serves": ("warn", "the champion has predictions for the latest session"),
+}
+"""Check → its severity and what it says."""
+
+
+class LifeWatch:
+    """The checks of ``CHECKS``; ``Work.faults`` says what failed."""
+
+    def specs(self, contract: TableContract) -> Sequence[dg.AssetCheckSpec]:
+        if contract.name != TABLE:
+            return []
+        return [
+            dg.AssetCheckSpec(name, asset=asset_key(TABLE), description=words)
+            for name, (_, words) in CHECKS.items()
+        ]
+
+    def idle(self, session: Session, contract: TableContract) -> Iterator[dg.AssetCheckResult]:
+        """What the checks said last still stands."""
+        if contract.name != TABLE:
+            return
+        for name in CHECKS:
+            passed = session.verdicts.get((TABLE, name, ""), True)
+            note = {"note": "no new rows; this is what it said last"}
+            yield _result(name, passed, note)
+
+    def results(
+        self, work: Work, contract: TableContract, frame: pl.DataFrame
+    ) -> Iterator[dg.AssetCheckResult]:
+        if contract.name != TABLE:
+            return
+        session, shape = work.session, declared("meta.checks")
+        for name, (severity, _) in CHECKS.items():
+            said = work.faults.get((TABLE, name), [])
+            row = {
+                "run_id": session.run.run_id, "table": TABLE, "check": name, "column": "",
+                "severity": severity, "success": not said, "unexpected": len(said),
+                "rows": frame.height, "examples": json.dumps(said[:5]) if said else None,
+                "checked_at": session.now.astimezone(UTC),
+            }  # fmt: skip
+            session.checks.append(shape.conform(pl.DataFrame([row], schema=shape.schema())))
+            told = {f"{i}": words for i, words in enumerate(said[:20], 1)}
+            yield _result(name, not said, {"failed": len(said), **told})
+
+    def metadata(
+        self, work: Work, contract: TableContract, frame: pl.DataFrame
+    ) -> Mapping[str, Any]:
+        return {}
+
+
+def _result(name: str, passed: bool, metadata: Mapping[str, Any]) -> dg.AssetCheckResult:
+    severe = CHECKS[name][0] == "error"
+    return dg.AssetCheckResult(
+        asset_key=asset_key(TABLE),
+        check_name=name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
