@@ -99,7 +99,10 @@ def fit_and_predict(
     run = _Run(
         scores, prices, universe, calendar, settings, tuple(feature_names), end, start, keep_at
     )
-    models = [predictors.make(spec, threads=threads) for spec in specs.load(settings)]
+    models = [
+        predictors.make(spec, threads=threads, members=specs.members(spec, settings))
+        for spec in specs.load(settings)
+    ]
     return run.make(models, registry)
 
 

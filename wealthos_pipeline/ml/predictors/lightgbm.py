@@ -5,19 +5,21 @@ A missing feature is NaN, which each split sends to the better side.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
+from wealthos_pipeline.ml.predictors import artefact, linear
+from wealthos_pipeline.ml.predictors.families import Family, Parameter
 
 if TYPE_CHECKING:
-    from wealthos_pipeline.core.model import Value
+    from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
-    from wealthos_pipeline.ml.predictors.base import Fitted
+    from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
+    from wealthos_pipeline.ml.predictors.families import Members
 
 FORMAT = 1
 
@@ -48,10 +50,18 @@ class FittedLightGBM:
         object.__setattr__(self, "_booster", booster)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Sum of the trees' leaves; each row by itself."""
+        """Sum of the trees' leaves (a probability with a binary objective); each row by itself."""
         if not len(X):
             return np.zeros(0)
         out: np.ndarray = self._booster.predict(X, num_threads=_threads(self.threads, len(X)))
+        return out
+
+    def raw(self, X: np.ndarray) -> np.ndarray:
+        """Sum of the trees' leaves before the objective's link: log-odds of a binary objective."""
+        if not len(X):
+            return np.zeros(0)
+        threads = _threads(self.threads, len(X))
+        out: np.ndarray = self._booster.predict(X, num_threads=threads, raw_score=True)
         return out
 
     def gain(self) -> np.ndarray:
@@ -68,13 +78,8 @@ class FittedLightGBM:
         return out
 
     def to_text(self) -> str:
-        body = {
-            "format": FORMAT,
-            "model": "lightgbm",
-            "features": list(self.features),
-            "trees": self.trees,
-        }
-        return json.dumps(body, separators=(",", ":"))
+        body = {"features": list(self.features), "trees": self.trees}
+        return artefact.write("lightgbm", FORMAT, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class LightGBM:
     """Boosted regression trees.
 
     min_leaf_share: smallest leaf as a share of the training rows (at least 20 rows).
+    bagging_fraction: share of the rows that each tree is grown on, drawn with the seed; 1: all.
     bin_rows: rows that the bins' edges are found on (drawn with the seed where there are more).
     threads: at most so many; speed only, not a parameter of the fit.
     """
@@ -95,6 +101,9 @@ class LightGBM:
     feature_fraction: float = 0.7
     max_bin: int = 63
     bin_rows: int = 20_000
+    bagging_fraction: float = 1.0
+    lambda_l2: float = 0.0
+    objective: Literal["regression", "binary"] = "regression"
     name: str = "lightgbm"
 
     @property
@@ -108,23 +117,21 @@ class LightGBM:
             "feature_fraction": self.feature_fraction,
             "max_bin": self.max_bin,
             "bin_rows": self.bin_rows,
+            "bagging_fraction": self.bagging_fraction,
+            "lambda_l2": self.lambda_l2,
         }
 
     def fit(self, rows: Training) -> Fitted:
-        """Fit by squared error. The fitted model is read back from its text, as later readers do."""
+        """Fit by squared error (log loss if binary). The fitted model is read back from its text, as
+        later readers do."""
         import lightgbm
 
+        linear.usable(rows, "lightgbm")
         X, y, w = rows.X, rows.y, rows.w
-        filled = np.nan_to_num(X)
-        if not np.any(filled.min(axis=0) < filled.max(axis=0)):
-            raise ModelError(
-                f"lightgbm: none of the {X.shape[1]} features has values that differ in {len(y)} "
-                "training rows; check the factor tables of these dates"
-            )
         data = lightgbm.Dataset(X, label=y, weight=w / np.mean(w), free_raw_data=True)
         booster = lightgbm.train(
             {
-                "objective": "regression",
+                "objective": self.objective,
                 "num_leaves": self.leaves,
                 "learning_rate": self.learning_rate,
                 "min_data_in_leaf": max(20, int(len(y) * self.min_leaf_share)),
@@ -136,6 +143,7 @@ class LightGBM:
                 "force_row_wise": True,
                 "num_threads": _threads(self.threads, len(y)),
                 "verbose": -1,
+                **self._further(),
             },
             data,
             num_boost_round=self.trees,
@@ -144,10 +152,83 @@ class LightGBM:
         return FittedLightGBM(rows.features, text, self.threads)
 
     def from_text(self, text: str) -> Fitted:
-        body = json.loads(text)
-        if (body.get("model"), body.get("format")) != ("lightgbm", FORMAT):
-            raise ModelError(
-                f"the artefact is {body.get('model')!r} format {body.get('format')!r}, expected "
-                f"'lightgbm' format {FORMAT}; refit the model"
-            )
-        return FittedLightGBM(tuple(body["features"]), body["trees"], self.threads)
+        body = artefact.read(text, "lightgbm", FORMAT)
+        with artefact.intact("lightgbm"):
+            features, trees = tuple(body["features"]), str(body["trees"])
+        return FittedLightGBM(features, trees, self.threads)
+
+    def _further(self) -> dict[str, Value]:
+        """What LightGBM is told only if it differs from its own defaults."""
+        out: dict[str, Value] = {}
+        if self.bagging_fraction < 1.0:
+            out |= {"bagging_fraction": self.bagging_fraction, "bagging_freq": 1}
+        if self.lambda_l2 > 0.0:
+            out |= {"lambda_l2": self.lambda_l2}
+        return out
+
+
+def of(
+    spec: ModelSpec,
+    params: Mapping[str, Value],
+    threads: int,
+    *,
+    objective: Literal["regression", "binary"] = "regression",
+) -> LightGBM:
+    """The trees that ``params`` (every one of ``PARAMETERS``) ask for."""
+    return LightGBM(
+        trees=int(params["trees"]),
+        seed=spec.seed,
+        threads=threads,
+        leaves=int(params["leaves"]),
+        learning_rate=float(params["learning_rate"]),
+        min_leaf_share=float(params["min_leaf_share"]),
+        feature_fraction=float(params["feature_fraction"]),
+        max_bin=int(params["max_bin"]),
+        bin_rows=int(params["bin_rows"]),
+        bagging_fraction=float(params["bagging_fraction"]),
+        lambda_l2=float(params["lambda_l2"]),
+        objective=objective,
+        name=spec.name,
+    )
+
+
+def _build(
+    spec: ModelSpec, params: Mapping[str, Value], threads: int, members: Members
+) -> Predictor:
+    return of(spec, params, threads)
+
+
+PARAMETERS = (
+    Parameter("trees", 100, "trees that are added up", low=1, high=10_000),
+    Parameter("leaves", 15, "leaves of a tree", low=2, high=1024),
+    Parameter("learning_rate", 0.05, "share of each tree that is added", above=0.0, high=1.0),
+    Parameter(
+        "min_leaf_share",
+        0.02,
+        "smallest leaf, as a share of the training rows (never below 20 rows)",
+        low=0.0,
+        high=0.5,
+    ),
+    Parameter(
+        "feature_fraction", 0.7, "share of the features that a tree may use", above=0.0, high=1.0
+    ),
+    Parameter("max_bin", 63, "values that a feature is cut into", low=2, high=255),
+    Parameter("bin_rows", 20_000, "rows that the cuts are found on", low=1000),
+    Parameter(
+        "bagging_fraction", 1.0, "share of the rows that a tree is grown on", above=0.0, high=1.0
+    ),
+    Parameter("lambda_l2", 0.0, "squared penalty on the leaves", low=0.0),
+)
+
+FAMILY = Family(
+    name="lightgbm",
+    title="gradient-boosted trees",
+    learns=(
+        "Many small trees, each added with a small weight to mend what the ones before it missed. A "
+        "missing feature goes to the side of each split that fits better."
+    ),
+    use="Where interactions and bends are expected, and there are many years of many names.",
+    source="Friedman (2001); Ke et al. (2017)",
+    parameters=PARAMETERS,
+    build=_build,
+)

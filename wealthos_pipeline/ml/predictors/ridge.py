@@ -8,24 +8,22 @@ date; there is no intercept. A missing feature is 0, the date's mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wealthos_pipeline.core.errors import ModelError
+from wealthos_pipeline.ml.predictors import artefact, linear
+from wealthos_pipeline.ml.predictors.families import Family, Parameter
 
 if TYPE_CHECKING:
-    from wealthos_pipeline.core.model import Value
+    from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
-    from wealthos_pipeline.ml.predictors.base import Fitted
+    from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
+    from wealthos_pipeline.ml.predictors.families import Members
 
 FORMAT = 1
-_BLOCK = 64
-"""Dates in one block of X'X; fixed, because it fixes the order of the additions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,7 @@ class FittedRidge:
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Sum of coefficient × feature in the order of the features, missing as 0."""
-        out = np.zeros(len(X))
-        for j, beta in enumerate(self.coefficients):
-            out += np.nan_to_num(X[:, j].astype(np.float64)) * beta
-        return out
+        return linear.sums(X, self.coefficients)
 
     def gain(self) -> np.ndarray:
         """Absolute coefficients: features have a standard deviation of 1."""
@@ -48,18 +43,14 @@ class FittedRidge:
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
         """Coefficient × feature: exact for a linear model whose features have mean 0."""
-        out = np.zeros((len(X), len(self.features) + 1))
-        out[:, :-1] = np.nan_to_num(X.astype(np.float64)) * np.array(self.coefficients)
-        return out
+        return linear.parts(X, self.coefficients)
 
     def to_text(self) -> str:
         body = {
-            "format": FORMAT,
-            "model": "ridge",
             "features": list(self.features),
-            "coefficients": [c.hex() for c in self.coefficients],
+            "coefficients": artefact.hexes(self.coefficients),
         }
-        return json.dumps(body, separators=(",", ":"))
+        return artefact.write("ridge", FORMAT, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +66,47 @@ class Ridge:
 
     def fit(self, rows: Training) -> Fitted:
         """Accumulate X'X and X'y over blocks of dates in order, in float64, on one thread."""
-        from threadpoolctl import threadpool_limits
-
-        X, y, w, dates = rows.X, rows.y, rows.w, rows.dates
-        p = X.shape[1]
-        starts = np.flatnonzero(np.append(True, dates[1:] != dates[:-1]))
-        edges = np.append(starts[::_BLOCK], len(dates))
-        gram = np.zeros((p + 1, p + 1))
-        with threadpool_limits(limits=1, user_api="blas"):
-            for a, b in pairwise(edges):
-                block = np.empty((b - a, p + 1))
-                block[:, :p] = np.nan_to_num(X[a:b].astype(np.float64))
-                block[:, p] = y[a:b]
-                block *= np.sqrt(w[a:b])[:, None]
-                gram += block.T @ block
-            if not np.any(gram[:p, :p]):
-                raise ModelError(
-                    f"ridge: none of the {p} features has a value that differs within a date, in "
-                    f"{len(y)} training rows; check the factor tables of these dates"
-                )
-            beta = np.linalg.solve(gram[:p, :p] + self.alpha * np.eye(p), gram[:p, p])
+        linear.usable(rows, "ridge")
+        moments = linear.gram(rows)
+        p = rows.X.shape[1]
+        with linear.one_thread():
+            beta = np.linalg.solve(moments[:p, :p] + self.alpha * np.eye(p), moments[:p, p])
         return FittedRidge(rows.features, tuple(float(b) for b in beta))
 
     def from_text(self, text: str) -> Fitted:
-        body = json.loads(text)
-        if (body.get("model"), body.get("format")) != ("ridge", FORMAT):
-            raise ModelError(
-                f"the artefact is {body.get('model')!r} format {body.get('format')!r}, expected "
-                f"'ridge' format {FORMAT}; refit the model"
-            )
-        coefficients = tuple(float.fromhex(c) for c in body["coefficients"])
-        return FittedRidge(tuple(body["features"]), coefficients)
+        body = artefact.read(text, "ridge", FORMAT)
+        with artefact.intact("ridge"):
+            found = FittedRidge(tuple(body["features"]), artefact.floats(body["coefficients"]))
+            if len(found.features) != len(found.coefficients):
+                raise ValueError(
+                    f"{len(found.coefficients)} coefficients for {len(found.features)} features"
+                )
+        return found
+
+
+def _build(
+    spec: ModelSpec, params: Mapping[str, Value], threads: int, members: Members
+) -> Predictor:
+    return Ridge(name=spec.name, alpha=float(params["alpha"]))
+
+
+FAMILY = Family(
+    name="ridge",
+    title="linear, squared penalty on the coefficients",
+    learns=(
+        "One coefficient a feature by weighted least squares, all of them shrunk towards 0; features "
+        "that say the same share the coefficient."
+    ),
+    use="First, always: what is more elaborate has to be better than this.",
+    source="Hoerl & Kennard (1970)",
+    parameters=(
+        Parameter(
+            "alpha",
+            10.0,
+            "squared penalty, in dates: a lone feature keeps D / (D + alpha) of its coefficient "
+            "after D training dates",
+            above=0.0,
+        ),
+    ),
+    build=_build,
+)

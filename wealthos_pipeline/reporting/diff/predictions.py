@@ -131,7 +131,8 @@ def predict(
     if not panel.keys.height:
         return {}
     (spec,) = specs.load(models, (fit["model"],))
-    values = predictors.make(spec).from_text(fit["artefact"]).predict(panel.X)
+    model = predictors.make(spec, members=specs.members(spec, models))
+    values = model.from_text(fit["artefact"]).predict(panel.X)
     if np.min(values) == np.max(values):
         return {}
     z = datasets.standardise(values, panel.offsets)
