@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wealthos_pipeline.stats.newey_west import conservative_tstat, detectable_mean
+from wealthos_pipeline.stats.mean_test import mean_test
 from wealthos_pipeline.stats.var_tests import kupiec
 
 
@@ -15,8 +15,8 @@ from wealthos_pipeline.stats.var_tests import kupiec
 class Mean:
     """A mean of overlapping observations and how much of it is noise.
 
-    n: observations; t: conservative (the weaker of Newey–West with 2h lags and non-overlapping);
-    se: the larger standard error; detectable: 2.8 × se. None where n is too small to say.
+    n: observations; t: the one nearest 0 of three that know the overlap, se: the largest of their standard errors
+    (``stats.mean_test``); p: two-sided, of t; detectable: 2.8 × se. None where n is too small to say.
     """
 
     n: int
@@ -24,11 +24,12 @@ class Mean:
     t: float | None
     se: float | None
     detectable: float | None
+    p: float | None = None
 
     @property
     def distinguishable(self) -> bool:
-        """|t| of at least 1.96 by the conservative standard error."""
-        return self.t is not None and abs(self.t) >= 1.96
+        """p below 5 %."""
+        return self.p is not None and self.p < 0.05
 
 
 def mean_with_overlap(values: np.ndarray, horizon: int) -> Mean:
@@ -42,10 +43,10 @@ def mean_with_overlap(values: np.ndarray, horizon: int) -> Mean:
     x = values[~np.isnan(values)].astype(np.float64)
     if x.size == 0:
         return Mean(0, None, None, None, None)
-    mean, se, t = conservative_tstat(values, horizon)
-    if x.size < max(3 * horizon, 20) or not (math.isfinite(se) and math.isfinite(t) and se > 0):
-        return Mean(x.size, mean, None, None, None)
-    return Mean(x.size, mean, t, se, detectable_mean(se))
+    test = mean_test(values, horizon)
+    if x.size < max(3 * horizon, 20) or not (math.isfinite(test.t) and test.se > 0):
+        return Mean(x.size, test.mean, None, None, None)
+    return Mean(x.size, test.mean, test.t, test.se, test.detectable, test.p_value)
 
 
 def kupiec_p(exceptions: int, n: int, level: float) -> float | None:
