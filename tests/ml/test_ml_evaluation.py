@@ -11,7 +11,7 @@ from scipy import stats
 
 from wealthos_pipeline import ml
 from wealthos_pipeline.factors.labels import forward_returns
-from wealthos_pipeline.stats.newey_west import POWER, conservative_tstat
+from wealthos_pipeline.stats.mean_test import mean_test
 
 FOREVER = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -64,8 +64,11 @@ def test_incremental_equals_full(world, predictions) -> None:
     full = evaluate(world, predictions)
     start = ml.first_affected(world.calendar, date(2004, 6, 1), 5)
     tail = pl.col("date") >= start
+    since = pl.col("date") >= world.calendar.offset(
+        start, -1
+    )  # the turnover looks one session back
     part = ml.evaluate(
-        predictions.filter(tail), world.prices.filter(tail), world.calendar, 5,
+        predictions.filter(since), world.prices.filter(since), world.calendar, 5,
         start=start, known_until=FOREVER,
     )  # fmt: skip
     assert part.equals(full.filter(tail))
@@ -100,18 +103,22 @@ def test_other_kinds_and_horizons_are_left_out(world, predictions) -> None:
     assert ml.summary(evaluate(world, live), 5).is_empty()
 
 
-def test_summary_is_conservative_and_says_what_can_be_detected(world, predictions) -> None:
+def test_summary_decides_by_the_test_of_means(world, predictions) -> None:
     found = evaluate(world, predictions)
     row = ml.summary(found, 5).row(0, named=True)
     x = found["rank_ic"].to_numpy()
-    mean, se, t = conservative_tstat(x, 5)
-    assert row["mean_rank_ic"] == pytest.approx(x.mean(), rel=1e-9) == pytest.approx(mean, rel=1e-9)
-    assert row["detectable_ic"] == pytest.approx(POWER * se)
-    assert abs(t) <= min(abs(row["t_newey_west"]), abs(row["t_non_overlapping"])) + 1e-12
+    test = mean_test(x, 5)
+    assert row["mean_rank_ic"] == pytest.approx(x.mean(), rel=1e-9)
+    assert row["icir"] == pytest.approx(x.mean() / x.std(ddof=1), rel=1e-9)
+    assert (row["t"], row["detectable_ic"]) == (test.t, test.detectable)
+    assert abs(row["t"]) <= min(
+        abs(row[f"t_{m}"]) for m in ("newey_west", "bootstrap", "non_overlapping")
+    )
+    assert row["p_value"] == test.p_value
 
 
 def test_noise_is_called_noise(world) -> None:
-    """Persistent random predictions on random walks: conservative |t| > 1.96 in about 5 %."""
+    """Persistent random predictions on random walks: |t| > 1.96 in about 5 %."""
     rng = np.random.default_rng(12)
     sessions = world.calendar.frame(date(2003, 1, 2), date(2004, 11, 17))
     days, n, worlds = sessions.height, 15, 40
@@ -133,7 +140,7 @@ def test_noise_is_called_noise(world) -> None:
             ).slice(60 * n)
         )
     found = ml.evaluate(pl.concat(runs), prices, world.calendar, 5, known_until=FOREVER)
-    t = ml.summary(found, 5)["t_conservative"].to_numpy()
+    t = ml.summary(found, 5)["t"].to_numpy()
     assert len(t) == worlds
     assert np.mean(np.abs(t) > 1.96) <= 0.15
     assert np.abs(t).max() < 4

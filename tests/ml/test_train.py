@@ -80,7 +80,7 @@ def test_z_is_standardised_over_the_date(full) -> None:
 def test_planted_signal_is_found_out_of_sample(world, settings, full) -> None:
     for row in rank_ic(world, full, settings.horizon).iter_rows(named=True):
         assert row["mean_rank_ic"] > row["detectable_ic"]
-        assert row["t_conservative"] > 3
+        assert row["t"] > 3
 
 
 @pytest.mark.parametrize("day", [date(2004, 7, 1), date(2004, 7, 21), date(2004, 10, 4), date(2004, 11, 17)])  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_feature_that_is_the_future_is_loud_and_its_past_is_silent(world, sett
         found[name] = rows.filter(pl.col("model") == "ridge").row(0, named=True)
     assert found["leak"]["mean_rank_ic"] > 0.99
     assert abs(found["honest"]["mean_rank_ic"]) < 0.03
-    assert abs(found["honest"]["t_conservative"]) < 2
+    assert abs(found["honest"]["t"]) < 2
 
 
 def test_row_order_and_threads_do_not_matter(world, settings, full) -> None:

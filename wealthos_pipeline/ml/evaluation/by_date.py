@@ -1,24 +1,32 @@
-"""How good the out-of-sample predictions were."""
+"""Information coefficients and what goes with them, by date."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from datetime import date, datetime
-from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.stats.correlation import pearson, spearman
-from wealthos_pipeline.stats.newey_west import (
-    conservative_tstat,
-    detectable_mean,
-    mean_tstat,
-    non_overlapping_tstat,
+from wealthos_pipeline.ml.evaluation.sections import (
+    FIFTHS,
+    Flags,
+    Floats,
+    Order,
+    Sections,
+    assemble,
+    sections,
 )
+from wealthos_pipeline.stats.correlation import pearson, spearman
+from wealthos_pipeline.stats.mean_test import MeanTest, mean_test
 
-FIFTHS = 5
+IC_COLUMNS = (
+    "mean_ic", "mean_rank_ic", "icir", "t", "t_newey_west", "t_bootstrap", "t_non_overlapping", "p_value",
+    "detectable_ic", "mean_spread",
+)  # fmt: skip
 
 
 def first_affected(calendar: TradingCalendar, start: date, horizon: int) -> date:
@@ -35,95 +43,149 @@ def evaluate(
     *,
     start: date | None = None,
     known_until: datetime,
+    classifiers: Collection[str] = (),
 ) -> pl.DataFrame:
     """``models.evaluation`` of the walk-forward predictions, for prediction dates ≥ ``start``.
 
-    predictions: ``models.predictions``; other kinds and horizons are left out. universe:
-    ``date, instrument_id``; None: every predicted name. known_until: labels known later are not
-    used. A date appears once at least one of its names has a label.
-    ic, rank_ic: null with fewer than three names or without differences. spread: mean label of the
-    top fifth by prediction minus that of the bottom fifth (n // 5 names each; ties by
-    instrument_id); null with fewer than five names.
+    predictions: ``models.predictions``, from the session before ``start`` on (for the turnover); other
+    kinds and horizons are left out. universe: ``date, instrument_id``; None: every predicted name.
+    known_until: labels known later are not used. A date appears once at least one of its names has a
+    label. classifiers: models whose predictions are probabilities of a return above the date's median.
+    ic, rank_ic, slope: null with fewer than three names or without differences. spread: mean label of
+    the top fifth by prediction minus that of the bottom fifth (n // 5 names each; ties by
+    instrument_id); null with fewer than five names. turnover: of the top fifth of all names predicted,
+    with or without a label; null without a fifth on this or on the session before.
     After new or changed bars from date D on, call with ``start=first_affected(calendar, D, horizon)``.
     """
-    from wealthos_pipeline.factors.labels import forward_returns
+    found = sections(
+        predictions, prices, calendar, horizon, universe, start=start, known_until=known_until
+    )
+    return (
+        contract("models.evaluation").empty()
+        if found is None
+        else table(found, calendar, classifiers)
+    )
 
-    table = contract("models.evaluation")
-    rows = predictions.filter(
-        (pl.col("kind") == "walk_forward")
-        & (pl.col("horizon") == horizon)
-        & pl.col("prediction").is_finite()
-        & (pl.col("date") >= (start or date.min))
-    ).select("model", "date", "instrument_id", "prediction")
-    if universe is not None:
-        members = universe.select("date", "instrument_id").unique()
-        rows = rows.join(members, on=["date", "instrument_id"], how="semi")
-    labels = forward_returns(prices, horizon, calendar, start=start).filter(
-        (pl.col("known_at") <= known_until) & pl.col("label").is_finite()
-    )
-    rows = rows.join(labels, on=["date", "instrument_id"], how="inner").sort(
-        "model", "date", "instrument_id"
-    )
-    if rows.is_empty():
-        return table.empty()
-    groups = rows.select(pl.struct("model", "date").rle_id())["model"].to_numpy()
-    edges = np.flatnonzero(np.diff(groups, prepend=-1, append=groups[-1] + 1))
-    score = rows["prediction"].to_numpy()
-    label = rows["label"].to_numpy()
-    measured = [(b - a, *_measure(score[a:b], label[a:b])) for a, b in pairwise(edges)]
-    known = rows.group_by("model", "date", maintain_order=True).agg(pl.col("known_at").max())
-    out = known.with_columns(
-        pl.lit(horizon, dtype=pl.Int32).alias("horizon"),
-        *(
-            pl.Series(name, [m[i] for m in measured], dtype=pl.Float64).fill_nan(None)
-            for i, name in enumerate(("n", "ic", "rank_ic", "spread"))
-        ),
-    ).with_columns(pl.col("n").cast(pl.Int32))
-    return table.conform(out.select(table.column_names))
+
+def table(
+    found: Sections, calendar: TradingCalendar, classifiers: Collection[str] = ()
+) -> pl.DataFrame:
+    """``models.evaluation`` of ``found``."""
+    label = found.outcomes(found.horizon)
+    frames = []
+    for model, score in found.models.items():
+        both = np.isfinite(score) & np.isfinite(label)
+        rows = np.flatnonzero(both.any(axis=1))
+        rows = rows[rows >= found.first]
+        if not len(rows):
+            continue
+        moved = turnover(score)
+        measured = []
+        for r in rows.tolist():
+            x, y = score[r, both[r]], label[r, both[r]]
+            brier = brier_score(x, y) if model in classifiers else math.nan
+            measured.append((*_measure(x, y), moved[r], *_line(x, y), brier))
+        names = ("ic", "rank_ic", "spread", "turnover", "dispersion", "slope", "brier")
+        columns = zip(names, np.array(measured).T, strict=True)
+        frames.append(
+            pl.DataFrame(
+                {
+                    "date": found.grid.days.gather(rows),
+                    "n": both[rows].sum(axis=1).astype(np.int32),
+                    "known_at": found.known_at(calendar, rows, 1 + found.horizon),
+                    **{name: np.ascontiguousarray(values) for name, values in columns},
+                }
+            ).with_columns(
+                pl.lit(model).alias("model"), pl.lit(found.horizon, pl.Int32).alias("horizon")
+            )
+        )
+    return assemble("models.evaluation", frames)
+
+
+def turnover(score: Floats) -> Floats:
+    """Share of each session's top fifth that was not in that of the session before; NaN without one."""
+    top: Flags = np.zeros(score.shape, dtype=bool)
+    size = np.zeros(len(score))
+    for rows, _, codes in Order.of(score).fifths():
+        top[rows[:, None], codes] = True
+        size[rows] = codes.shape[1]
+    out = np.full(len(score), np.nan)
+    held = size[1:] * (size[:-1] > 0)
+    stayed = (top[1:] & top[:-1]).sum(axis=1)
+    np.divide(size[1:] - stayed, held, out=out[1:], where=held > 0)
+    return out
+
+
+def above_median(outcome: Floats) -> Floats:
+    """1 where the outcome of a name is above the median of the date's names, else 0."""
+    return (outcome > np.median(outcome)).astype(np.float64)
+
+
+def brier_score(probability: Floats, outcome: Floats) -> float:
+    """Mean squared distance of the probabilities from what happened (Brier 1950)."""
+    gap = probability - above_median(outcome)
+    return float(np.mean(gap * gap))
+
+
+def ic_test(part: pl.DataFrame, horizon: int) -> MeanTest:
+    """The careful test of the mean rank IC of one model's rows of ``models.evaluation``."""
+    return mean_test(column(part, "rank_ic"), horizon)
+
+
+def ic_numbers(part: pl.DataFrame, horizon: int) -> dict[str, float | int | str | None]:
+    """What ``part`` (one model's rows of ``models.evaluation``, by date) says of the IC; NaN: unknown."""
+    test = ic_test(part, horizon)
+    rank_ic = column(part, "rank_ic")
+    known = rank_ic[np.isfinite(rank_ic)]
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else 0.0
+    return {
+        "dates": test.observations,
+        "mean_ic": mean(column(part, "ic")),
+        "mean_rank_ic": test.mean,
+        "icir": test.mean / spread if spread > 0 else math.nan,
+        "t": test.t,
+        "t_newey_west": test.t_newey_west,
+        "t_bootstrap": test.t_bootstrap,
+        "t_non_overlapping": test.t_non_overlapping,
+        "decided_by": test.decided_by or None,
+        "p_value": test.p_value,
+        "detectable_ic": test.detectable,
+    }
 
 
 def summary(evaluation: pl.DataFrame, horizon: int) -> pl.DataFrame:
-    """One row a model: what its evaluation says, with t-statistics that overlap does not flatter.
+    """One row a model: what its rows of ``models.evaluation`` say, with the tests of ``stats.mean_test``.
 
-    Columns: ``model, horizon, dates, mean_ic, mean_rank_ic, t_newey_west`` (2h lags),
-    ``t_non_overlapping, t_conservative`` (the one nearer 0), ``detectable_ic`` (2.8 of the larger
-    standard error: the smallest mean rank IC that this panel can show), ``mean_spread`` (decimal, a
-    horizon). The t-statistics are of the rank IC; null where there are too few dates.
+    Columns as those of ``models.summary`` up to ``detectable_ic``, and ``mean_spread`` (decimal, a
+    horizon). The tests are of the rank IC; null where there are too few dates.
     """
     rows = []
-    for (model,), part in (
-        evaluation.filter(pl.col("horizon") == horizon)
-        .sort("model", "date")
-        .group_by("model", maintain_order=True)
-    ):
-        rank_ic = _column(part, "rank_ic")
-        mean, se, t = conservative_tstat(rank_ic, horizon)
-        rows.append(
-            {
-                "model": model,
-                "horizon": horizon,
-                "dates": int(np.isfinite(rank_ic).sum()),
-                "mean_ic": mean_tstat(_column(part, "ic"), 0)[0],
-                "mean_rank_ic": mean,
-                "t_newey_west": mean_tstat(rank_ic, 2 * horizon)[2],
-                "t_non_overlapping": non_overlapping_tstat(rank_ic, horizon)[2],
-                "t_conservative": t,
-                "detectable_ic": detectable_mean(se),
-                "mean_spread": mean_tstat(_column(part, "spread"), 0)[0],
-            }
-        )
-    floats = (
-        "mean_ic", "mean_rank_ic", "t_newey_west", "t_non_overlapping", "t_conservative",
-        "detectable_ic", "mean_spread",
-    )  # fmt: skip
-    schema = {"model": pl.String, "horizon": pl.Int32, "dates": pl.Int32} | dict.fromkeys(
-        floats, pl.Float64
-    )
-    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(*floats).fill_nan(None))
+    mine = evaluation.filter(pl.col("horizon") == horizon).sort("model", "date")
+    for (model,), part in mine.group_by("model", maintain_order=True):
+        numbers = ic_numbers(part, horizon)
+        numbers["mean_spread"] = mean(column(part, "spread"))
+        rows.append({"model": model, "horizon": horizon, **numbers})
+    words: dict[str, type[pl.DataType]] = {
+        "model": pl.String, "horizon": pl.Int32, "dates": pl.Int32, "decided_by": pl.String,
+    }  # fmt: skip
+    schema = words | dict.fromkeys(IC_COLUMNS, pl.Float64)
+    return pl.DataFrame(rows, schema=schema).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
-def _measure(score: np.ndarray, label: np.ndarray) -> tuple[float, float, float]:
-    spread = float("nan")
+def column(frame: pl.DataFrame, name: str) -> Floats:
+    """A column as Float64, null as NaN."""
+    out: Floats = frame[name].cast(pl.Float64).fill_null(math.nan).to_numpy()
+    return out
+
+
+def mean(values: Floats) -> float:
+    """Mean of what is known, summed exactly; NaN without any."""
+    known = values[np.isfinite(values)]
+    return math.fsum(known) / len(known) if len(known) else math.nan
+
+
+def _measure(score: Floats, label: Floats) -> tuple[float, float, float]:
+    spread = math.nan
     size = len(score) // FIFTHS
     if size:
         order = np.argsort(score, kind="stable")
@@ -131,5 +193,14 @@ def _measure(score: np.ndarray, label: np.ndarray) -> tuple[float, float, float]
     return pearson(score, label), spearman(score, label), spread
 
 
-def _column(frame: pl.DataFrame, name: str) -> np.ndarray:
-    return frame[name].fill_null(float("nan")).to_numpy()
+def _line(x: Floats, y: Floats) -> tuple[float, float]:
+    """Standard deviation of x (population), and the least-squares slope of y on it."""
+    if len(x) < 3:
+        return math.nan, math.nan
+    if not np.ptp(x):
+        return 0.0, math.nan
+    e = x - np.mean(x)
+    square = float(np.sum(e * e))
+    if not square > 0:
+        return 0.0, math.nan
+    return math.sqrt(square / len(x)), float(np.sum(e * (y - np.mean(y)))) / square

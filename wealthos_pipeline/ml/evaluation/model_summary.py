@@ -1,0 +1,156 @@
+"""Each model in one row: ``models.summary``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from wealthos_pipeline.core.data import contract
+from wealthos_pipeline.ml.evaluation.book_returns import EQUAL_WEIGHT, LONG_ONLY, LONG_SHORT
+from wealthos_pipeline.ml.evaluation.by_date import column, ic_numbers, mean
+from wealthos_pipeline.ml.evaluation.calibration import pooled_slope
+from wealthos_pipeline.ml.evaluation.sections import Floats
+from wealthos_pipeline.ml.evaluation.verdict import verdict
+from wealthos_pipeline.stats.bootstrap import block_length
+from wealthos_pipeline.stats.pbo import overfitting_probability
+from wealthos_pipeline.stats.sharpe import judge
+from wealthos_pipeline.stats.spa import spa
+from wealthos_pipeline.stats.trials import Deflation
+
+YEAR = 252
+BLOCKS = 12
+"""Blocks of CSCV: 924 ways to cut the history in half."""
+DRAWS, SEED = 1000, 20050401
+"""Of the test of superior predictive ability."""
+
+ALONE = Deflation(raw=1, effective=1.0, variance=0.0)
+"""Nothing else was tried: the deflated ratio is the probabilistic one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Net returns of books of one horizon on the sessions that all of them have: (sessions, books)."""
+
+    names: tuple[str, ...]
+    values: Floats
+
+
+def summarise(
+    evaluation: pl.DataFrame, returns: pl.DataFrame, deflations: Mapping[int, Deflation]
+) -> pl.DataFrame:
+    """``models.summary`` from all rows of ``models.evaluation`` and ``models.returns``.
+
+    deflations: horizon → what Sharpe ratios are deflated by (``ml.trials.deflation``); a horizon that is not
+    there was tried alone. Sharpe ratios enter PSR and DSR by session, not annualised. A model without a
+    known outcome has no row; what too few dates cannot tell is null.
+    """
+    terms = contract("models.summary")
+    ordered = evaluation.sort("horizon", "model", "date")
+    rows = []
+    for (horizon,), mine in ordered.group_by("horizon", maintain_order=True):
+        h = int(str(horizon))
+        books = returns.filter(pl.col("horizon") == h)
+        deflation = deflations.get(h, ALONE)
+        together = {
+            "pbo": overfitting(matrix(books, LONG_SHORT)),
+            "spa_p": superiority(books),
+        }
+        for (model,), part in mine.group_by("model", maintain_order=True):
+            held = books.filter(pl.col("model") == model)
+            numbers: dict[str, object] = {
+                "model": model, "horizon": h, **ic_numbers(part, h), **together,
+                **_performance(held, books, deflation), "calibration_slope": pooled_slope(part),
+                "brier": mean(column(part, "brier")),
+"known_at": _last(part, held),
+            }  # fmt: skip
+            rows.append(numbers | {"verdict": verdict(_plain(numbers))})
+    frame = pl.DataFrame(rows, schema=terms.schema())
+    return terms.conform(frame.with_columns(pl.col(pl.Float64).fill_nan(None)))
+
+
+def matrix(returns: pl.DataFrame, book: str) -> Matrix:
+    """Net returns of all models and benchmarks with this ``book`` (rows of one horizon)."""
+    rows = returns.filter(pl.col("book") == book).select("date", "model", "net")
+    if rows.is_empty():
+        return Matrix((), np.zeros((0, 0)))
+    names = tuple(rows["model"].unique().sort())
+    wide = rows.pivot("model", index="date", values="net").sort("date").drop_nulls()
+    return Matrix(names, np.ascontiguousarray(wide.select(names).to_numpy()))
+
+
+def overfitting(of: Matrix) -> float:
+    """PBO of picking the best of the books; NaN for fewer than two, or too few sessions."""
+    sessions, count = of.values.shape
+    if count < 2 or sessions < 2 * BLOCKS:
+        return math.nan
+    return overfitting_probability(of.values, BLOCKS).probability
+
+
+def superiority(returns: pl.DataFrame) -> float:
+    """p-value of the null that no long-only book has a higher mean net return than 1/N (rows of one horizon);
+    NaN for fewer than two sessions that all of them have."""
+    kept = pl.col("book").is_in([LONG_ONLY, EQUAL_WEIGHT])
+    rows = returns.filter(kept).select("date", "model", "net")
+    names = sorted(set(rows["model"]) - {EQUAL_WEIGHT})
+    if not names or EQUAL_WEIGHT not in rows["model"]:
+        return math.nan
+    wide = rows.pivot("model", index="date", values="net").sort("date").drop_nulls()
+    if wide.height < 2:
+        return math.nan
+    excess = wide.select(names).to_numpy() - wide[EQUAL_WEIGHT].to_numpy()[:, None]
+    block = max(block_length(np.ascontiguousarray(x)) for x in excess.T)
+    return spa(excess, mean_block=block, draws=DRAWS, seed=SEED).p_value
+
+
+def annual(returns: Floats) -> float:
+    """Compounded return a year of daily returns; NaN without any, −1 once all is lost."""
+    if not len(returns):
+        return math.nan
+    if (returns <= -1.0).any():
+        return -1.0
+    return math.expm1(math.fsum(np.log1p(returns)) * YEAR / len(returns))
+
+
+def _performance(
+    held: pl.DataFrame, books: pl.DataFrame, deflation: Deflation
+) -> dict[str, float | int]:
+    """What the books of a model earned, against luck and against 1/N."""
+    both = held.filter(pl.col("book") == LONG_SHORT).sort("date")
+    net = column(both, "net")
+    judged = judge(net, trials=deflation.effective, variance=deflation.variance)
+    gross = judge(column(both, "gross"))
+    long_only = held.filter(pl.col("book") == LONG_ONLY).sort("date")
+    equal = books.filter(pl.col("book") == EQUAL_WEIGHT).select(
+        "date", pl.col("net").alias("equal")
+    )
+    beside = long_only.join(equal, on="date").sort("date")
+    excess = annual(column(beside, "net")) - annual(column(beside, "equal"))
+    return {
+        "sharpe_gross": gross.ratio * math.sqrt(YEAR),
+        "sharpe_net": judged.ratio * math.sqrt(YEAR),
+        "long_only_net_return": annual(column(long_only, "net")),
+        "long_only_sharpe_net": judge(column(long_only, "net")).ratio * math.sqrt(YEAR),
+        "excess_over_equal_weight": excess,
+        "turnover": mean(column(both, "turnover")) * YEAR,
+        "psr": judged.psr,
+        "dsr": judged.dsr,
+        "trials": deflation.raw,
+        "effective_trials": deflation.effective,
+        "min_track_record": judged.minimum if math.isfinite(judged.minimum) else math.nan,
+    }
+
+
+def _last(*frames: pl.DataFrame) -> datetime | None:
+    """The latest instant at which a row of ``frames`` was known."""
+    found = pl.concat([f["known_at"] for f in frames]).max()
+    return found if isinstance(found, datetime) else None
+
+
+def _plain(numbers: Mapping[str, object]) -> dict[str, float]:
+    """The numbers alone, NaN where unknown."""
+    return {k: float(v) for k, v in numbers.items() if isinstance(v, int | float)}
