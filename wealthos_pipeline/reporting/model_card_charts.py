@@ -135,7 +135,7 @@ def _growth(card: Card) -> Figure | None:
             (long, ACCENT, "best fifth, after costs", False),
             (bench, MUTED, "1/N of the same names", True),
         ):
-            rows = _thin(part.select("date", (1.0 + pl.col("net")).cum_prod()))
+            rows = _thin(part.select("date", (1.0 + pl.col("net")).cum_prod().alias("net")))
             low.plot(
                 _x(rows["date"]), rows["net"].to_numpy(), color=color, linewidth=1.1, label=word,
                 linestyle=(0, (3, 1.5)) if dashed else "-",

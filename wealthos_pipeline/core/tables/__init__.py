@@ -8,6 +8,7 @@ from wealthos_pipeline.core.tables.attribution import ATTRIBUTION
 from wealthos_pipeline.core.tables.holdings import HOLDINGS, RECORD_ORDERS
 from wealthos_pipeline.core.tables.market import CLEAN, RAW
 from wealthos_pipeline.core.tables.measures import MEASURES
+from wealthos_pipeline.core.tables.model_cards import CARDS
 from wealthos_pipeline.core.tables.model_evaluation import MODEL_EVALUATION
 from wealthos_pipeline.core.tables.model_life import MODEL_LIFE
 from wealthos_pipeline.core.tables.model_search import MODEL_SEARCH
@@ -30,6 +31,7 @@ TABLES: tuple[TableContract, ...] = (
     *FACTORS,
     *MODELS,
     *MODEL_EVALUATION,
+    *CARDS,
     *MODEL_SEARCH,
     *MODEL_STATES,
     *MODEL_LIFE,
