@@ -7,7 +7,7 @@ PYTHON ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup run ui serve test lint types format bench soak check-peers research research-risk docs lock clean
+.PHONY: help setup run ui serve test lint types format bench soak check-peers research research-risk research-models docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ research: $(READY) ## what the factors were worth on the large panel; writes doc
 
 research-risk: $(READY) ## how good the risk models' forecasts were on the large panel; writes docs/research/risk.md
 	@$(BIN)/python benchmarks/risk_models.py $(ARGS)
+
+research-models: $(READY) ## what the models were worth on the large panel; writes docs/research/models.md
+	@$(BIN)/python benchmarks/research_models.py $(ARGS)
 
 docs: $(READY) ## write the generated pages: tables, factors, mandates, command line
 	@$(BIN)/python docs/generate.py
