@@ -97,7 +97,7 @@ def noise(draws: int) -> Iterator[str]:
                 if k < SMALLEST[shape]:
                     continue
                 found, effective = np.zeros(6), 0.0
-                some = draws if k < 200 else max(draws // 2, 1)
+                some = draws if k < 200 else max(draws // 4, 1)
                 for _ in range(some):
                     passed, number = passes(lot(rng, n, k, kind, shape))
                     found += passed
@@ -132,11 +132,11 @@ def superior(draws: int) -> Iterator[str]:
     )  # fmt: skip
     yield rule(8)
     rng = np.random.default_rng(8)
-    lots = [(k, s, n, 0.0) for k in KINDS for s in SHAPES for n in (2, 20)]
-    lots += [("normal", "independent", 20, s) for s in (0.5, 1.0, 2.0)]
+    lots = [(k, s, n, 0.0) for k in KINDS for s in SHAPES for n in (2, 10)]
+    lots += [("normal", "independent", 10, s) for s in (0.5, 1.0, 2.0)]
     for kind, shape, k, good in lots:
         found = np.zeros(4)
-        some = max(draws // 2, 1)
+        some = max(draws // 3, 1)
         for i in range(some):
             x = lot(rng, 5 * YEAR, k, kind, shape)
             x[:, 0] += good / math.sqrt(YEAR) * x[:, 0].std()

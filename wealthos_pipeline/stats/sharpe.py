@@ -111,20 +111,21 @@ def expected_maximum(trials: float, variance: float) -> float:
     """Expected best ratio of ``trials`` independent strategies whose true ratio is 0.
 
     variance: variance of the ratios across trials, per period. One trial gives 0, so that the
-    deflated ratio falls back to the probabilistic one. ``trials`` may be an effective number; where the
-    approximation is below 0 (fewer than 1.6 trials) it is 0. ValueError for fewer than one trial, a negative
-    variance, NaN.
+    deflated ratio falls back to the probabilistic one. ``trials`` may be an effective number. Between 1 and 2,
+    where the approximation is bad (it is below 0 up to 1.6), its value at 2 is multiplied by ``√(trials − 1)``: so
+    grows the expected best of two whose correlation is ``2 − trials``. ValueError for fewer than one trial, a
+    negative variance, NaN.
     """
     if not (1.0 <= trials < math.inf and 0.0 <= variance < math.inf):
         raise ValueError(
             f"trials must be ≥ 1 and variance ≥ 0, both finite; found trials={trials}, "
             f"variance={variance}"
         )
-    if trials - 1.0 < 1e-9:
-        return 0.0
+    scale = math.sqrt(variance * min(trials - 1.0, 1.0))
+    trials = max(trials, 2.0)
     first = _NORMAL.inv_cdf(1.0 - 1.0 / trials)
     second = _NORMAL.inv_cdf(1.0 - 1.0 / (trials * math.e))
-    return max(math.sqrt(variance) * ((1.0 - EULER) * first + EULER * second), 0.0)
+    return scale * ((1.0 - EULER) * first + EULER * second)
 
 
 def deflated_sharpe(
