@@ -9,7 +9,9 @@ import polars as pl
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.asset import AssetClass
 from wealthos_pipeline.core.data import TableContract, contract
+from wealthos_pipeline.core.model import ModelSpec
 from wealthos_pipeline.factors import Family, Library
+from wealthos_pipeline.utils.config import Settings
 
 
 def score_stages(library: Library) -> Sequence[Stage]:
@@ -124,13 +126,13 @@ def _summary(held: Mapping[str, Sequence[str]], timed: Sequence[str]) -> Stage:
             "clean.series",
             "clean.instruments",
         ),
-        definition=lambda s: (s.factors.costs_bp, s.factors.horizons),
-        rooms=("factors/evaluation.py", "factors/timing.py"),
+        definition=lambda s: (s.factors.costs_bp, s.factors.horizons, len(_models(s))),
+        rooms=("factors/evaluation.py", "factors/timing.py", "factors/deflated.py"),
     )
     def summary(work: Work) -> Mapping[str, pl.DataFrame]:
         """Mean IC, how sure it is, what survives the number of factors tried, and costs; factors that
         are the same for all names, and those of single markets, are judged through time."""
-        from wealthos_pipeline.factors import evaluation, multiple, timing
+        from wealthos_pipeline.factors import deflated, evaluation, multiple, timing
 
         session, lake = work.session, work.session.lake
         settings = work.settings.factors
@@ -139,8 +141,9 @@ def _summary(held: Mapping[str, Sequence[str]], timed: Sequence[str]) -> Stage:
             for table in held
             for name, share in evaluation.coverage(lake.scan(table)).items()
         }
+        performance = lake.read("factors.performance")
         across = evaluation.summary(
-            lake.read("factors.performance"),
+            performance,
             session.library,
             coverage,
             costs_bp=settings.costs_bp,
@@ -156,9 +159,22 @@ def _summary(held: Mapping[str, Sequence[str]], timed: Sequence[str]) -> Stage:
             session.now,
             instruments=lake.read("clean.instruments"),
         )
-        return {"factors.summary": multiple.judged(pl.concat([across, through]))}
+        rows = multiple.judged(pl.concat([across, through]))
+        tried = len(_models(work.settings))
+        return {
+            "factors.summary": deflated.with_deflated(
+                rows, performance, costs_bp=settings.costs_bp, further=tried
+            )
+        }
 
     return summary
+
+
+def _models(settings: Settings) -> list[ModelSpec]:
+    """Models that are tried beside the factors."""
+    from wealthos_pipeline.ml import specs
+
+    return specs.load(settings.models)
 
 
 def _redundancy(held: Mapping[str, Sequence[str]]) -> Stage:
