@@ -92,12 +92,7 @@ def panel(
     Infinite values count as missing. ModelError if a feature is not a column of ``scores``.
     """
     source = scores if isinstance(scores, Scores) else Scores(scores)
-    absent = [f for f in feature_names if f not in source.columns]
-    if absent or not feature_names:
-        raise ModelError(
-            f"the scores have no column {absent}; they have: {', '.join(source.columns)}. "
-            "Compute those factors first or leave them out of the model's features."
-        )
+    require(source, feature_names)
     days = sorted(dates)
     members = _on(universe.lazy(), days).select(KEY).unique().collect()
     rows = (
@@ -113,6 +108,17 @@ def panel(
         values = rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         X[:, j] = standardise(values, offsets)
     return Panel(keys, X, offsets, tuple(feature_names))
+
+
+def require(scores: Scores, feature_names: Sequence[str]) -> None:
+    """ModelError if there is no feature, or one is not a column of ``scores``."""
+    there = scores.columns
+    absent = [f for f in feature_names if f not in there]
+    if absent or not feature_names:
+        raise ModelError(
+            f"the scores have no column {absent}; they have: {', '.join(there)}. "
+            "Compute those factors first or leave them out of the model's features."
+        )
 
 
 def blocks(

@@ -1,15 +1,19 @@
-"""Walk-forward and live fits, and their predictions.
+"""Walk-forward and live fits of all models, and their predictions.
 
 ``walk_forward``: a fit at the first session of each year (``refit_history``) that predicts every
 date until the next one; never sees a label that was not known before its open. ``live``: the fit of
 the week (``refit_live``) that ``end`` lies in, predicting ``end`` alone.
+
+Fits are made one after another, each with all the threads there are: two at once would ask for the
+same cores twice. Models that look at the same features of the same dates share one matrix of them,
+which is gone before predictions are made, in blocks of dates.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,11 +23,13 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ModelError
-from wealthos_pipeline.ml import datasets, predictors, registry, specs, validation
+from wealthos_pipeline.ml import datasets, fits, labels, panels, registry, schedule, specs
+from wealthos_pipeline.ml.fits import Fit
+from wealthos_pipeline.ml.panels import Frame, Scores
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.model import ModelSpec
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
-    from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
     from wealthos_pipeline.utils.config import ModelSettings
 
 
@@ -36,34 +42,33 @@ class ModelRun:
     predictions: ``models.predictions`` rows, both kinds, dates ≥ ``start``.
     absences: ``model, kind, refit_date, reason``: fits that could not be made, in words; their dates
         have no predictions.
+    fits: ``model_id, model, kind, refit_date, seconds, seed`` of the fits made now.
+    remarks: what else a person should know, in words.
     """
 
     registry: pl.DataFrame
     predictions: pl.DataFrame
     absences: pl.DataFrame
+    fits: pl.DataFrame
+    remarks: tuple[str, ...] = ()
 
 
-def lookback(settings: ModelSettings) -> int:
-    """Sessions before ``start`` that the frames must reach back to.
-
-    The active fit may be one refit period old; its window is ``train_sessions`` long and ends
-    ``horizon + 2`` sessions before it.
-    """
-    periods = validation.PERIOD_SESSIONS
-    period = max(periods[settings.refit_history], periods[settings.refit_live])
-    return settings.train_sessions + settings.horizon + 2 + period
+def lookback(settings: ModelSettings) -> int | None:
+    """Sessions before ``start`` that the frames must reach back to; None: all there are
+    (``schedule.lookback``)."""
+    return schedule.lookback(specs.load(settings), settings)
 
 
 def definition(settings: ModelSettings, feature_names: Sequence[str]) -> str:
     """16 hex digits over everything but data that changes a prediction."""
-    fits = {s.name: s.spec_hash for s in specs.load(settings)}
-    schedule = [settings.horizon, settings.refit_history, settings.refit_live]
-    body = json.dumps([fits, schedule, list(feature_names)], sort_keys=True)
-    return hashlib.blake2b(body.encode(), digest_size=8).hexdigest()
+    models = {s.name: s.spec_hash for s in specs.load(settings)}
+    body = [models, settings.refit_history, settings.refit_live, list(feature_names)]
+    text = json.dumps(body, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def fit_and_predict(
-    scores: pl.DataFrame,
+    scores: Frame | Sequence[Frame],
     prices: pl.DataFrame,
     universe: pl.DataFrame,
     calendar: TradingCalendar,
@@ -75,11 +80,16 @@ def fit_and_predict(
     registry: pl.DataFrame | None = None,
     keep_at: datetime | None = None,
     threads: int = 1,
+    models: Sequence[ModelSpec] | None = None,
+    searches: pl.DataFrame | None = None,
+    pins: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ModelRun:
     """Fit what is due and predict.
 
-    scores: ``date, instrument_id`` and one column a feature. prices: ``instrument_id, date,
-    tr_index``, and ``slot`` where it is at hand. universe: ``date, instrument_id``.
+    scores: ``date, instrument_id`` and one column a feature; a frame, a lazy scan, or several of them
+        side by side. Only what is needed is read, in blocks of dates. prices: ``instrument_id, date,
+        tr_index``, and ``slot`` where it is at hand. universe: ``date, instrument_id``.
+    feature_names: columns that models may choose from (their ``features``).
     end: last session of the data; live predictions are for it.
     start: first date whose inputs changed. Only dates ≥ start are predicted; a fit that was made
         before it (``refit_date < start``) is taken from ``registry`` if it is there. The frames must
@@ -91,167 +101,169 @@ def fit_and_predict(
         were trained on are others now, they are marked (``stale_since``, ``stale_reason``). Without it
         they are made again. Dates that are new have new fits either way.
     threads: for LightGBM; changes no number.
+    models: None: those of ``settings``.
+    searches: ``models.searches``; a fit of a model with a search takes the parameters of its latest
+        row not after the refit date, else the specification's.
+    pins: model → the row of ``models.registry`` that serves in place of its live fit.
 
     A date's prediction exists for each name of its universe with at least one feature. ``z`` is the
     prediction standardised over them (null when all are equal). What cannot be fitted is listed in
-    ``absences`` with its reason. ModelError when a feature is missing from ``scores``.
+    ``absences`` with its reason, and disturbs no other model. ModelError when one of ``feature_names``
+    is missing from ``scores``.
     """
-    run = _Run(
-        scores, prices, universe, calendar, settings, tuple(feature_names), end, start, keep_at
-    )
-    models = [
-        predictors.make(spec, threads=threads, members=specs.members(spec, settings))
-        for spec in specs.load(settings)
-    ]
-    return run.make(models, registry)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One refit date of one kind, and the dates that it predicts."""
-
-    kind: str
-    window: validation.Window
-    dates: tuple[date, ...]
+    source = Scores(scores)
+    panels.require(source, feature_names)
+    chosen = specs.load(settings) if models is None else models
+    run = _Run(source, prices, universe, calendar, settings, end, start, keep_at)
+    run.plan(chosen, tuple(feature_names), registry, searches, dict(pins or {}), threads)
+    return run.make()
 
 
 @dataclass
 class _Run:
-    scores: pl.DataFrame
+    scores: Scores
     prices: pl.DataFrame
     universe: pl.DataFrame
     calendar: TradingCalendar
     settings: ModelSettings
-    features: tuple[str, ...]
     end: date
     start: date | None
     keep_at: datetime | None = None
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-    _absences: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
+    absences: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
-    def make(self, models: Sequence[Predictor], existing: pl.DataFrame | None) -> ModelRun:
-        jobs = self._schedule()
-        reused = {
-            (job.kind, job.window.refit_date, m.name): self._reusable(m, job, existing)
-            for job in jobs
-            for m in models
-        }
-        due = {
-            job.window.refit_date: job.window
-            for job in jobs
-            if any(reused[job.kind, job.window.refit_date, m.name] is None for m in models)
-        }
-        judged = {
-            job.window.refit_date: job.window
-            for job in jobs
-            if self._may_have_changed(job.window)
-            and any(reused[job.kind, job.window.refit_date, m.name] for m in models)
-        }
-        rows = self._training_rows(list({**due, **judged}.values()))
-        hashes = {refit: self._data_hash(window, rows) for refit, window in judged.items()}
-        fresh: dict[tuple[date, str], tuple[Fitted, datasets.Training]] = {}
-        predictions: list[pl.DataFrame] = []
+    def plan(
+        self,
+        models: Sequence[ModelSpec],
+        columns: tuple[str, ...],
+        existing: pl.DataFrame | None,
+        searches: pl.DataFrame | None,
+        pins: Mapping[str, Mapping[str, Any]],
+        threads: int,
+    ) -> None:
+        """Every model at every refit date, with the stored fits that serve."""
+        known = self.scores.dates(self.end)
+        jobs = schedule.jobs(known, self.calendar, self.settings, end=self.end, start=self.start)
         for job in jobs:
-            refit = job.window.refit_date
-            fits: list[tuple[Predictor, dict[str, Any], Fitted]] = []
-            for m in models:
-                old = reused[job.kind, refit, m.name]
-                if old is not None:
-                    if refit in hashes:
-                        old = self._judged(old, hashes[refit])
-                    if job.kind == "live" or (self.start is not None and refit >= self.start):
-                        self._rows.append(old)
-                    fits.append((m, old, m.from_text(old["artefact"])))
-                    continue
+            for spec in models:
                 try:
-                    if (refit, m.name) not in fresh:
-                        fresh[refit, m.name] = self._fit(m, job.window, rows)
+                    pin = pins.get(spec.name) if job.kind == "live" else None
+                    if pin is not None:
+                        fit = fits.pinned(
+                            spec, job, pin, threads, self.settings, self.calendar
+                        )  # fmt: skip
+                        panels.require(self.scores, fit.features)
+                    else:
+                        features = specs.chosen(spec, columns)
+                        fit = fits.plan(
+                            spec, job, features, self.settings, self.calendar, searches, threads
+                        )
+                        self._reuse(fit, existing)
+                    self.fits.append(fit)
                 except ModelError as error:
-                    self._absences.append(
-                        {
-                            "model": m.name,
-                            "kind": job.kind,
-                            "refit_date": refit,
-                            "reason": str(error),
-                        }
-                    )
-                    continue
-                fitted, trained_on = fresh[refit, m.name]
-                params = registry.fit_params(self.settings, m.params)
-                row = registry.row(
-                    m.name, job.kind, refit, self.settings.horizon, fitted, trained_on, params
-                )
-                self._rows.append(row)
-                fits.append((m, row, fitted))
-            predictions += self._predict(job, fits)
+                    self.absences.append(fits.absence(spec.name, job, str(error)))
+
+    def make(self) -> ModelRun:
+        predictions: list[pl.DataFrame] = []
+        for features in dict.fromkeys(f.features for f in self.fits):
+            group = [f for f in self.fits if f.features == features]
+            for every in dict.fromkeys(f.spec.every for f in group):
+                self._fit([f for f in group if f.spec.every == every and not f.pinned], features)
+            for job in dict.fromkeys(f.job for f in group):
+                ready = [f for f in group if f.job == job and f.fitted is not None]
+                predictions += self._predict(ready, features)
         table = contract("models.predictions")
+        rows = [f.row for f in self.fits if f.row is not None and self._is_told(f)]
+        absent = pl.DataFrame(self.absences, schema=fits.ABSENCES)
         return ModelRun(
-            registry.frame(self._rows),
+            registry.frame(list({row["model_id"]: row for row in rows}.values())),
             table.conform(pl.concat([table.empty(), *predictions])),
-            pl.DataFrame(
-                self._absences,
-                schema={
-                    "model": pl.String,
-                    "kind": pl.String,
-                    "refit_date": pl.Date,
-                    "reason": pl.String,
-                },
-            ),
+            absent.sort("refit_date", "kind", "model", maintain_order=True),
+            fits.made_now([f for f in self.fits if f.row is not None and f.fresh]),
+            tuple(self.remarks),
         )
 
-    def _schedule(self) -> list[_Job]:
-        """Refit dates that serve a date in [start, end], in order; the live one last."""
-        known = self.scores.filter(pl.col("date") <= self.end)["date"].unique().sort()
-        if known.is_empty():
-            return []
-        first = known[0]
-        s = self.settings
-        refits = validation.refit_dates(self.calendar, first, self.end, s.refit_history)
-        jobs = []
-        for i, refit in enumerate(refits):
-            dates = known.filter(known >= max(refit, self.start or refit))
-            if i + 1 < len(refits):
-                dates = dates.filter(dates < refits[i + 1])
-            if len(dates):
-                jobs.append(self._job("walk_forward", refit, dates))
-        live = validation.live_refit(self.calendar, self.end, s.refit_live)
-        if self.start is None or self.start <= self.end:
-            jobs.append(self._job("live", live, known.filter(known == self.end)))
-        return jobs
-
-    def _job(self, kind: str, refit: date, dates: Iterable[date]) -> _Job:
-        s = self.settings
-        window = validation.window(self.calendar, refit, s.horizon, s.train_sessions)
-        return _Job(kind, window, tuple(dates))
-
-    def _reusable(
-        self, model: Predictor, job: _Job, existing: pl.DataFrame | None
-    ) -> dict[str, Any] | None:
-        if self.start is None or (self.keep_at is None and job.window.refit_date >= self.start):
-            return None
-        return registry.find(
-            existing,
-            model=model.name,
-            kind=job.kind,
-            refit_date=job.window.refit_date,
-            horizon=self.settings.horizon,
-            features=self.features,
-            params=registry.fit_params(self.settings, model.params),
-        )
-
-    def _may_have_changed(self, window: validation.Window) -> bool:
-        """Whether a fit of before saw dates that differ now."""
-        return self.start is not None and window.last_session >= self.start
-
-    def _data_hash(self, window: validation.Window, rows: datasets.Training | None) -> str | None:
-        """Digest of what a fit of ``window`` would train on now; None: there is too little."""
+    def _reuse(self, fit: Fit, existing: pl.DataFrame | None) -> None:
+        """Give ``fit`` the stored one that would come out again, if there is one."""
+        refit = fit.job.refit
+        if self.start is None or (self.keep_at is None and refit >= self.start):
+            return
+        row = registry.find(
+            existing, spec=fit.spec, kind=fit.job.kind, refit_date=refit, features=fit.features,
+            params=fit.params,
+        )  # fmt: skip
+        if row is None:
+            return
         try:
-            return registry.data_hash(self._fold(window, rows))
-        except ModelError:
-            return None
+            fit.fitted = fit.predictor.from_text(row["artefact"])
+            fit.row = row
+        except ModelError as error:
+            self.remarks.append(f"{row['model_id']} is fitted again: {error}")
 
-    def _judged(self, row: dict[str, Any], now: str | None) -> dict[str, Any]:
+    def _is_told(self, fit: Fit) -> bool:
+        """Whether the registry's rows of this run hold ``fit``: not an old one that merely served."""
+        recent = self.start is not None and fit.job.refit >= self.start
+        return fit.fresh or fit.job.kind == "live" or recent
+
+    def _fit(self, group: Sequence[Fit], features: tuple[str, ...]) -> None:
+        """Make the fits of ``group`` that are due, and judge those that stand. They share their features
+        and training dates."""
+        due = [f for f in group if f.row is None]
+        judged = [f for f in group if f.row is not None and self._may_have_changed(f)]
+        if not due and not judged:
+            return
+        data = self._data([*due, *judged], features)
+        for fit in judged:
+            fit.row = self._judged(fit, data)
+        made: dict[tuple[date, str], Fit] = {}
+        for fit in due:
+            twin = made.get((fit.job.refit, fit.spec.name))
+            if twin is not None and twin.params == fit.params:
+                fit.same_as(twin)
+                continue
+            try:
+                fit.make(fit.rows(data, self.calendar))
+                made[fit.job.refit, fit.spec.name] = fit
+            except ModelError as error:
+                self.absences.append(fits.absence(fit.spec.name, fit.job, str(error)))
+
+    def _data(
+        self, group: Sequence[Fit], features: tuple[str, ...]
+    ) -> dict[datasets.Label, datasets.Training]:
+        """Labelled rows of every date that one of the fits trains on."""
+        from wealthos_pipeline.factors.labels import forward_returns
+
+        windows = list({(f.spec.horizon, f.window): f.window for f in group}.values())
+        dates = datasets.training_dates(self.calendar.frame(), windows, group[0].spec.every)
+        days = pl.Series(dates, dtype=pl.Date)
+        prices = self.prices.filter(pl.col("date") <= max(w.last_session for w in windows))
+        wanted = list(dict.fromkeys(f.label for f in group))
+        first = min(dates, default=None)
+        returns = {
+            h: forward_returns(prices, h, self.calendar, start=first).filter(
+                pl.col("date").is_in(days.implode())
+            )
+            for h in sorted({label.horizon for label in wanted})
+        }
+        volatility = None
+        if any(label.kind == "volatility_scaled" for label in wanted):
+            volatility = labels.trailing_volatility(prices, self.calendar, days)
+        known = datasets.Labels(returns, volatility)
+        return datasets.assemble(self.scores, self.universe, features, dates, known, wanted)
+
+    def _may_have_changed(self, fit: Fit) -> bool:
+        """Whether a fit of before saw dates that differ now."""
+        return self.start is not None and fit.window.last_session >= self.start
+
+    def _judged(self, fit: Fit, data: Mapping[datasets.Label, datasets.Training]) -> dict[str, Any]:
         """A fit that stands, marked if the rows that it was trained on are others now."""
+        assert fit.row is not None
+        row = fit.row
+        try:
+            now = registry.data_hash(fit.rows(data, self.calendar))
+        except ModelError:  # there is too little now
+            now = None
         if now is not None and now == row["data_hash"]:
             return row | {"stale_since": None, "stale_reason": None}
         what = "rows that it was trained on" if row["data_hash"] else "rows that it may have seen"
@@ -262,60 +274,45 @@ class _Run:
             "stale_reason": row["stale_reason"] if kept else reason,
         }
 
-    def _training_rows(self, windows: Sequence[validation.Window]) -> datasets.Training | None:
-        """Labelled rows of every date that one of the fits trains on; None when there are none."""
-        if not windows:
-            return None
-        from wealthos_pipeline.factors.labels import forward_returns
+    def _predict(self, ready: Sequence[Fit], features: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+        """Predictions of fits of one job, block by block."""
+        if not ready:
+            return
+        frames: dict[int, list[pl.DataFrame]] = {i: [] for i in range(len(ready))}
+        job = ready[0].job
+        for panel in panels.blocks(self.scores, self.universe, features, job.dates):
+            for i, fit in enumerate(ready):
+                if i not in frames:
+                    continue
+                assert fit.fitted is not None
+                values = fit.fitted.predict(panel.X)
+                bad = int(np.count_nonzero(~np.isfinite(values)))
+                if bad:
+                    del frames[i]
+                    reason = (
+                        f"{fit.spec.name}: {bad} of {len(values)} predictions from {job.dates[0]} on are "
+                        "no finite numbers; none of this fit's are kept. Look at its artefact."
+                    )
+                    self.absences.append(fits.absence(fit.spec.name, job, reason))
+                    continue
+                frames[i].append(_frame(fit, panel, values))
+        yield from (frame for made in frames.values() for frame in made)
 
-        dates = datasets.training_dates(self.calendar.frame(), windows, self.settings.every)
-        panel = datasets.panel(self.scores, self.universe, self.features, dates)
-        last = max(w.last_session for w in windows)
-        prices = self.prices.filter(pl.col("date") <= last)
-        labels = forward_returns(
-            prices, self.settings.horizon, self.calendar, start=min(dates, default=None)
-        )
-        return datasets.training(panel, labels)
 
-    def _fit(
-        self, model: Predictor, window: validation.Window, rows: datasets.Training | None
-    ) -> tuple[Fitted, datasets.Training]:
-        chosen = self._fold(window, rows)
-        return model.fit(chosen), chosen
-
-    def _fold(self, window: validation.Window, rows: datasets.Training | None) -> datasets.Training:
-        assert rows is not None
-        return datasets.fold(
-            rows,
-            window,
-            self.calendar.date_of(max(window.first_slot, 0)),
-            every=self.settings.every,
-            min_sessions=self.settings.min_train_sessions,
-        )
-
-    def _predict(
-        self, job: _Job, fits: Sequence[tuple[Predictor, dict[str, Any], Fitted]]
-    ) -> list[pl.DataFrame]:
-        if not fits or not job.dates:
-            return []
-        panel = datasets.panel(self.scores, self.universe, self.features, job.dates)
-        out = []
-        for model, row, fitted in fits:
-            values = fitted.predict(panel.X)
-            z = datasets.standardise(values, panel.offsets)
-            flat = np.repeat(_flat(values, panel.offsets), np.diff(panel.offsets))
-            out.append(
-                panel.keys.with_columns(
-                    pl.lit(model.name).alias("model"),
-                    pl.lit(job.kind).alias("kind"),
-                    pl.lit(self.settings.horizon, dtype=pl.Int32).alias("horizon"),
-                    pl.Series("prediction", values),
-                    pl.Series("z", np.where(flat, np.nan, z)).fill_nan(None),
-                    pl.lit(row["train_cutoff"]).alias("train_cutoff"),
-                    pl.lit(row["model_id"]).alias("model_id"),
-                ).select(contract("models.predictions").column_names)
-            )
-        return out
+def _frame(fit: Fit, panel: panels.Panel, values: np.ndarray) -> pl.DataFrame:
+    """Rows of ``models.predictions``."""
+    assert fit.row is not None
+    z = datasets.standardise(values, panel.offsets)
+    flat = np.repeat(_flat(values, panel.offsets), np.diff(panel.offsets))
+    return panel.keys.with_columns(
+        pl.lit(fit.spec.name).alias("model"),
+        pl.lit(fit.job.kind).alias("kind"),
+        pl.lit(fit.spec.horizon, dtype=pl.Int32).alias("horizon"),
+        pl.Series("prediction", values),
+        pl.Series("z", np.where(flat, np.nan, z)).fill_nan(None),
+        pl.lit(fit.row["train_cutoff"]).alias("train_cutoff"),
+        pl.lit(fit.row["model_id"]).alias("model_id"),
+    ).select(contract("models.predictions").column_names)
 
 
 def _flat(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
