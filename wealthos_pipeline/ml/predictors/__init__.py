@@ -26,7 +26,11 @@ _HERE = "wealthos_pipeline.ml.predictors"
 
 FAMILIES: Mapping[str, str] = {
     "ridge": f"{_HERE}.ridge",
+    "elastic_net": f"{_HERE}.elastic_net",
     "lightgbm": f"{_HERE}.lightgbm",
+    "fama_macbeth": f"{_HERE}.fama_macbeth",
+    "pooled_ols": f"{_HERE}.pooled_ols",
+    "ic_weighted": f"{_HERE}.ic_weighted",
 }
 """Family → the module that declares it as ``FAMILY``."""
 
