@@ -120,7 +120,8 @@ def _too_good() -> RowWatch:
         "not_too_good_to_be_true",
         f"no mean rank IC above {SUSPICIOUS_IC} and no net Sharpe ratio above {SUSPICIOUS_SHARPE:g}: else an "
         "investigation is due before the number is used",
-        (pl.col("mean_rank_ic") > SUSPICIOUS_IC) | (pl.col("sharpe_net") > SUSPICIOUS_SHARPE),
+        pl.col("t").is_not_null()
+        & ((pl.col("mean_rank_ic") > SUSPICIOUS_IC) | (pl.col("sharpe_net") > SUSPICIOUS_SHARPE)),
         pl.format(
             "{}, horizon {}: rank IC {}, net Sharpe {}; an investigation is due: leak tests, membership, "
             "single-name dominance",

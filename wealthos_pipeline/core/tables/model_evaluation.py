@@ -30,11 +30,15 @@ EVALUATION = TableContract(
         _known("that of the label's last bar"),
         _f("turnover", "share of the top fifth that was not in it the session before, one-way"),
         _f("dispersion", "standard deviation of the predictions over the names"),
-        _f("slope", "of the outcome on the prediction, least squares over the names"),
+        _f(
+            "slope",
+            "of the outcome on the prediction, least squares over the names; of classifiers of whether "
+            "it rose",
+        ),
         _f(
             "brier",
-            "classifiers: mean squared distance of the probability from what happened (1 above the "
-            "date's median, 0 not)",
+            "classifiers: mean squared distance of the probability from what happened (1 a return above "
+            "0, else 0)",
         ),
     ),
     ("model", "horizon", "date"),
@@ -78,7 +82,7 @@ BINS = TableContract(
         _C(
             "mean_outcome",
             "f64",
-            "mean forward return less the date's mean; of classifiers the share above the date's median",
+            "mean forward return less the date's mean; of classifiers the share that rose",
             "decimal",
         ),
         _known("that of the label's last bar"),
@@ -153,8 +157,8 @@ CALIBRATION = TableContract(
         _C(
             "mean_outcome",
             "f64",
-            "mean over dates of the forward return less the date's mean; of classifiers the share above "
-            "the date's median",
+            "mean over dates of the forward return less the date's mean; of classifiers the share that "
+            "rose",
             "decimal",
         ),
         _f("se", "standard error of mean_outcome, whole dates in blocks", "decimal"),

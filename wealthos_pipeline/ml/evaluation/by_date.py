@@ -50,7 +50,8 @@ def evaluate(
     predictions: ``models.predictions``, from the session before ``start`` on (for the turnover); other
     kinds and horizons are left out. universe: ``date, instrument_id``; None: every predicted name.
     known_until: labels known later are not used. A date appears once at least one of its names has a
-    label. classifiers: models whose predictions are probabilities of a return above the date's median.
+    label. classifiers: models whose predictions are probabilities of a return above 0;
+    their outcome, for slope and brier, is whether it was.
     ic, rank_ic, slope: null with fewer than three names or without differences. spread: mean label of
     the top fifth by prediction minus that of the bottom fifth (n // 5 names each; ties by
     instrument_id); null with fewer than five names. turnover: of the top fifth of all names predicted,
@@ -83,8 +84,10 @@ def table(
         measured = []
         for r in rows.tolist():
             x, y = score[r, both[r]], label[r, both[r]]
-            brier = brier_score(x, y) if model in classifiers else math.nan
-            measured.append((*_measure(x, y), moved[r], *_line(x, y), brier))
+            up = model in classifiers
+            line = _line(x, rose(y) if up else y)
+            brier = brier_score(x, y) if up else math.nan
+            measured.append((*_measure(x, y), moved[r], *line, brier))
         names = ("ic", "rank_ic", "spread", "turnover", "dispersion", "slope", "brier")
         columns = zip(names, np.array(measured).T, strict=True)
         frames.append(
@@ -116,14 +119,14 @@ def turnover(score: Floats) -> Floats:
     return out
 
 
-def above_median(outcome: Floats) -> Floats:
-    """1 where the outcome of a name is above the median of the date's names, else 0."""
-    return (outcome > np.median(outcome)).astype(np.float64)
+def rose(outcome: Floats) -> Floats:
+    """What a classifier of direction foretells (``ml.labels``): 1 where the return is above 0, else 0."""
+    return (outcome > 0).astype(np.float64)
 
 
 def brier_score(probability: Floats, outcome: Floats) -> float:
     """Mean squared distance of the probabilities from what happened (Brier 1950)."""
-    gap = probability - above_median(outcome)
+    gap = probability - rose(outcome)
     return float(np.mean(gap * gap))
 
 

@@ -2,8 +2,8 @@
 
 A prediction is a cross-section's: it says who will do better than whom. So outcomes are returns less
 their mean over the date's names, and the tenths are those of the date. Of a classifier, whose prediction is the
-probability of a return above the date's median, the outcome is whether it was: mean prediction and mean
-outcome of a tenth are its reliability.
+probability of a return above 0, the outcome is whether it was: mean prediction and mean outcome of a tenth
+are its reliability.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.ml.evaluation.by_date import column
+from wealthos_pipeline.ml.evaluation.by_date import column, rose
 from wealthos_pipeline.ml.evaluation.sections import (
     FIFTHS,
     Floats,
@@ -76,7 +76,7 @@ def table(
         day, place, x, y = _in_order(days, order, score, label)
         n = order.n[days]
         begin = np.concatenate([[0], np.cumsum(n)[:-1]])
-        outcome = _up(y, begin, n) if model in classifiers else _less_mean(y, begin, n)
+        outcome = rose(y) if model in classifiers else _less_mean(y, begin, n)
         bin_ = place * BINS // np.repeat(n, n)
         edge = np.flatnonzero(np.diff(day * BINS + bin_, prepend=-1))
         size = np.diff(edge, append=len(day))
@@ -147,8 +147,3 @@ def _in_order(
 def _less_mean(y: Floats, begin: Ints, n: Ints) -> Floats:
     out: Floats = y - np.repeat(np.add.reduceat(y, begin) / n, n)
     return out
-
-
-def _up(y: Floats, begin: Ints, n: Ints) -> Floats:
-    middle = np.array([np.median(y[a : a + k]) for a, k in zip(begin, n, strict=True)])
-    return (y > np.repeat(middle, n)).astype(np.float64)

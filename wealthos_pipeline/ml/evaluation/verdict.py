@@ -22,7 +22,10 @@ def verdict(row: Mapping[str, float]) -> str:
 
 
 def suspicious(row: Mapping[str, float]) -> bool:
-    """Whether the result is better than what honest data give: mean rank IC > 0.04 or net Sharpe > 1."""
+    """Whether the result is better than what honest data give: mean rank IC > 0.04 or net Sharpe > 1, where
+    there are dates enough for a t."""
+    if math.isnan(_of(row, "t")):
+        return False
     return _of(row, "mean_rank_ic") > SUSPICIOUS_IC or _of(row, "sharpe_net") > SUSPICIOUS_SHARPE
 
 
