@@ -99,7 +99,7 @@ def _stored(
     rates = performance.risk_free(run.read("clean.series"), calendar(settings))
     mine = kept
     if mandate is None:
-        rows = performance.summary(nav, rates)
+        rows = performance.summary(nav, rates, tried=_tried(run))
     else:
         names = nav["mandate"].unique().to_list()
         name = find("mandate", mandate, names, "wealthos portfolio mandates")
@@ -148,9 +148,8 @@ def _now(
         trial = backtest_trial.run(run, mandate, start, end, progress)
     if events is not None:
         _written(run, trial.made.events, events)
-    rows = performance.summary(
-        trial.nav, performance.risk_free(run.read("clean.series"), calendar(settings))
-    )
+    rates = performance.risk_free(run.read("clean.series"), calendar(settings))
+    rows = performance.summary(trial.nav, rates, tried=_tried(run))
     if as_json:
         emit(rows.to_dicts())
         return
@@ -161,6 +160,16 @@ def _now(
         note(f"{count(idle, 'decision')} of {len(status):,} held what was held: no answer")
     note("not stored: run_kind research, on the data of the last published run")
     _biases(run)
+
+
+def _tried(run: Published) -> int:
+    """Configurations that a portfolio was picked among, those that commands tried included."""
+    import polars as pl
+
+    from wealthos_pipeline.ml import trials
+
+    known = [run.lake.read(table) for table in ("record.trials", "raw.trials")]
+    return trials.counted(pl.concat(known), "portfolio")
 
 
 def _settings(root: Path | None, given: dict[str, object]) -> tuple[Settings, dict[str, object]]:
@@ -221,6 +230,7 @@ _COLUMNS = (
     ("annual_volatility", "volatility", ".1%"),
     ("sharpe", "Sharpe", ".2f"),
     ("sharpe_excess", "over rf", ".2f"),
+    ("dsr", "DSR", ".2f"),
     ("max_drawdown", "worst loss", ".1%"),
     ("annual_turnover", "turnover", ".0%"),
     ("annual_cost", "cost", ".2%"),
@@ -235,7 +245,9 @@ def show(rows: pl.DataFrame, *, yearly: bool) -> None:
 
     first = "year" if yearly else "mandate"
     columns = [
-        ("total_return", *c[1:]) if yearly and c[0] == "annual_return" else c for c in _COLUMNS
+        ("total_return", *c[1:]) if yearly and c[0] == "annual_return" else c
+        for c in _COLUMNS
+        if not (yearly and c[0] == "dsr")
     ]
     body, idle = [], []
     for i, r in enumerate(rows.iter_rows(named=True)):
@@ -260,5 +272,10 @@ def show(rows: pl.DataFrame, *, yearly: bool) -> None:
                 "" if min(shares) >= 1 else f", on the {min(shares):.0%} of sessions that have one"
             )
             note(f"over rf: the same ratio over the risk-free rate{part}")
+        if tried := [n for n in rows["trials"] if n]:
+            note(
+                "DSR: probability that the ratio over rf is more than the luck of the best of "
+                f"{max(tried):,} configurations tried; below 0.95 that is not shown"
+            )
     if idle and not yearly:
         note("– : never invested, because its limits contradict each other")

@@ -33,6 +33,7 @@ import math
 import numpy as np
 import polars as pl
 
+from wealthos_pipeline.portfolio import deflated
 from wealthos_pipeline.portfolio.drawdowns import drawdown
 from wealthos_pipeline.portfolio.problem import SESSIONS_PER_YEAR, Floats
 from wealthos_pipeline.portfolio.returns import KEYS, annual, parts
@@ -90,16 +91,19 @@ _RELATIVE: dict[str, type[pl.DataType]] = {
 }
 
 
-def summary(nav: pl.DataFrame, rf: pl.DataFrame | None = None) -> pl.DataFrame:
+def summary(nav: pl.DataFrame, rf: pl.DataFrame | None = None, *, tried: int = 0) -> pl.DataFrame:
     """One row a mandate and run kind, over the rows of ``portfolio.nav`` given.
 
     rf: ``date, rf`` (decimal a session) or None. ``annual_turnover`` is one-way; ``holding_period_days`` its inverse in
-    sessions, to be compared with the mandate's assumption; ``annual_cost`` is of NAV. The rest: see the module.
+    sessions, to be compared with the mandate's assumption; ``annual_cost`` is of NAV. ``psr, dsr, trials,
+    effective_trials``: see ``deflated``, ``tried`` being what portfolios were picked among. The rest: see the module.
     """
+    believed = deflated.judged(nav, rf, tried=tried)
     rows = [
-        {**dict(zip(KEYS, key, strict=True)), **_statistics(part, rf)} for key, part in parts(nav)
+        {**dict(zip(KEYS, key, strict=True)), **_statistics(part, rf), **believed[key]}
+        for key, part in parts(nav)
     ]
-    return pl.DataFrame(rows, schema=_SUMMARY)
+    return pl.DataFrame(rows, schema={**_SUMMARY, **deflated.COLUMNS})
 
 
 def by_year(nav: pl.DataFrame, rf: pl.DataFrame | None = None) -> pl.DataFrame:
