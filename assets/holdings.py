@@ -60,6 +60,9 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
             lake.read("portfolio.risk_exposures", start=end, end=end),
             lake.read("portfolio.risk_factors", start=end, end=end),
         )
+        predictions, evaluation = portfolio.spoken(
+            work, chosen, lake.read("models.predictions", start=end)
+        )
         made = pretrade.run(
             chosen,
             {name: lake.read(f"portfolio.{name}") for name in pretrade.STORED},
@@ -68,11 +71,11 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
                 membership.traded(prices.filter(pl.col("date") == end)),
                 lake.read("clean.membership"),
             ),
-            predictions=lake.read("models.predictions", start=end),
+            predictions=predictions,
             holdings=holdings,
             risk_model=models.get(end),
             prices=prices,
-            evaluation=lake.read("models.evaluation"),
+            evaluation=evaluation,
             instruments=lake.read("clean.instruments"),
             calendar=calendar,
             settings=work.settings.portfolio,
@@ -95,7 +98,7 @@ def _orders(scores: Mapping[str, Sequence[str]]) -> Stage:
             "portfolio.targets", "portfolio.solves", "portfolio.trades", "portfolio.positions",
             "portfolio.nav", "portfolio.risk_exposures", "portfolio.risk_factors", "clean.holdings",
             "clean.lots", "clean.holdings_prices", "clean.prices", "clean.membership", "clean.instruments",
-            "models.predictions", "models.evaluation", *scores,
+            "models.predictions", "models.evaluation", "models.champions", *scores,
         ),
         definition=lambda s: (portfolio._mandate_files(s), s.portfolio.compliance),
         rooms=("portfolio/pretrade.py",),

@@ -30,6 +30,21 @@ def _mandate_files(settings: Settings) -> list[tuple[str, str]]:
     return [(p.name, file_hash(p)) for p in sorted(folder.glob("*.y*ml"))]
 
 
+def spoken(
+    work: Work, chosen: Sequence[Mandate], predictions: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Predictions and evaluation for ``chosen``, with those of champions where a mandate follows one."""
+    from wealthos_pipeline.ml import serving
+
+    lake = work.session.lake
+    return serving.with_champion(
+        predictions,
+        lake.read("models.evaluation"),
+        lake.read("models.champions"),
+        [m.model for m in chosen],
+    )
+
+
 def _since(work: Work, holdings: pl.DataFrame, start: date | None) -> date | None:
     """From when on prices are read: ``start``, or earlier where something held stopped trading (``live.reach``)."""
     from wealthos_pipeline.portfolio import live
@@ -49,6 +64,18 @@ def _proposed_too_late(session: Session) -> date | None:
     bars = session.lake.scan("portfolio.trades", columns=["date", "run_kind"])
     live = bars.filter((pl.col("run_kind") == "live") & (pl.col("date") == work.end))
     return work.end if live.select(pl.len()).collect().item() else None
+
+
+def _said_after_the_data(session: Session, dirty: date | None) -> date | None:
+    """The last session, where all that differs is a person's word on models given later: today's proposals
+    follow it."""
+    end = Work(session, None).end
+    return end if dirty is not None and date.min < end < dirty else None
+
+
+def _due(session: Session, dirty: date | None) -> date | None:
+    found = (_proposed_too_late(session), _said_after_the_data(session, dirty))
+    return min((d for d in found if d is not None), default=None)
 
 
 def stages(library: Library) -> tuple[Stage, ...]:
@@ -90,12 +117,15 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         state = None
         if work.start is not None:
             state = {name: lake.read(f"portfolio.{name}") for name in ("positions", "nav")}
+        predictions, evaluation = spoken(
+            work, chosen, work.read("models.predictions", back=pipeline.LOOKBACK)
+        )
         frames = pipeline.run(
             chosen,
             prices=prices,
             universe=work.universe(back=pipeline.LOOKBACK),
-            predictions=work.read("models.predictions", back=pipeline.LOOKBACK),
-            evaluation=work.read("models.evaluation"),
+            predictions=predictions,
+            evaluation=evaluation,
             instruments=lake.read("clean.instruments"),
             exposures=work.read("portfolio.risk_exposures", back=pipeline.LOOKBACK),
             factors=work.read("portfolio.risk_factors", back=pipeline.LOOKBACK),
@@ -139,6 +169,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         "clean.holdings_prices",
         "models.predictions",
         "models.evaluation",
+        "models.champions",
         "portfolio.risk_exposures",
         "portfolio.risk_factors",
         *scores,
@@ -153,7 +184,7 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
             s.portfolio.model_dump(include={"ic_sessions", "ic_prior_sessions", "risk_sessions"}),
         ),
         rooms=("portfolio",),
-        due=lambda session, dirty: _proposed_too_late(session),
+        due=_due,
         kinds=("cvxpy", "deltalake"),
         owner="team:portfolio",
         checked=("portfolio.targets", "portfolio.nav"),

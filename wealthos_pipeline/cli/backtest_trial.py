@@ -57,7 +57,7 @@ def run(
     from wealthos_pipeline.cli.published import calendar
     from wealthos_pipeline.cli.trials import count
     from wealthos_pipeline.data.processors import membership
-    from wealthos_pipeline.ml import trials
+    from wealthos_pipeline.ml import serving, trials
     from wealthos_pipeline.portfolio import accounts, backtest, panel, risk
 
     sessions, settings = calendar(published.settings), published.settings.portfolio
@@ -68,11 +68,15 @@ def run(
     )
     traded = membership.traded(prices).select("date", "instrument_id")
     universe = membership.universe(traded, published.read("clean.membership"))
-    predictions = published.read("models.predictions").filter(pl.col("kind") == "walk_forward")
+    predictions, evaluation = serving.with_champion(
+        published.read("models.predictions").filter(pl.col("kind") == "walk_forward"),
+        published.read("models.evaluation"),
+        published.read("models.champions"),
+        [mandate.model],
+    )
     models = risk.from_frames(
         published.read("portfolio.risk_exposures"), published.read("portfolio.risk_factors")
     )
-    evaluation = published.read("models.evaluation")
     bars: Panel = panel.build(prices, sessions)
 
     def backtested(m: Mandate, begin: date | None, seen: Scores | None) -> Backtest:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 TABLES = (
     "clean.prices", "clean.membership", "clean.instruments", "clean.holdings", "clean.lots",
-    "clean.holdings_prices", "models.predictions", "models.evaluation", "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.positions",
-    "portfolio.nav",
+    "clean.holdings_prices", "models.predictions", "models.evaluation", "models.champions",
+    "portfolio.risk_exposures", "portfolio.risk_factors", "portfolio.positions", "portfolio.nav",
 )  # fmt: skip
 """What the decision reads; their versions are its lineage."""
 
@@ -185,6 +185,7 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
 
     from wealthos_pipeline.cli.published import calendar as sessions
     from wealthos_pipeline.data.processors import holdings_prices, membership, staleness
+    from wealthos_pipeline.ml import serving
     from wealthos_pipeline.portfolio import live, pipeline, risk
     from wealthos_pipeline.portfolio.backtest import State
 
@@ -213,7 +214,12 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
         snapshot.read("portfolio.risk_exposures", start=day, end=day),
         snapshot.read("portfolio.risk_factors", start=day, end=day),
     )
-    said = snapshot.read("models.predictions", start=day, end=day)
+    said, evaluation = serving.with_champion(
+        snapshot.read("models.predictions", start=day, end=day),
+        run.read("models.evaluation"),
+        run.read("models.champions"),
+        [mandate.model],
+    )
     lots = "clean.lots" in snapshot.tables()
     return live.situate(
         mandate,
@@ -221,7 +227,7 @@ def _situation(run: Published, mandate: Mandate) -> tuple[Situation, str | None]
         prices=prices,
         universe=membership.universe(flagged, run.read("clean.membership")),
         predictions=said.filter(pl.col("kind") == "live"),
-        evaluation=run.read("models.evaluation"),
+        evaluation=evaluation,
         instruments=instruments,
         risk_model=models.get(day),
         holdings=holdings if holdings.height else None,

@@ -155,7 +155,11 @@ class Mandate(_Part):
     title: str = Field(description="one line for people")
     objective: Objective = Field("mean_variance", description="what is optimised, see below")
     universe: str = Field("default", description="universe of clean.membership")
-    model: str = Field("ridge", description="model whose predictions give expected returns")
+    model: str = Field(
+        "ridge",
+        description="model whose predictions give expected returns; `champion` (or `champion:SLOT`) for "
+        "whichever is champion on each date",
+    )
     base_currency: str = Field("USD", description="currency of all its money")
     initial_nav: float = Field(10_000_000.0, gt=0, description="money that a backtest begins with")
     rebalance: Literal["week", "month", "quarter"] = Field(

@@ -42,7 +42,10 @@ class Slot(_Part):
         0.005, ge=0, description="mean daily rank IC of the challenger less the champion's"
     )
     min_t: float = Field(
-        3.0, ge=1, description="of that difference; with k challengers at 1/k of its error rate"
+        3.0,
+        ge=1,
+        description="of that difference; with k challengers at 1/k of its error rate. At 3.0 some 1 % of "
+        "equal challengers are promoted in 8 years of quarterly reviews",
     )
     min_psr: float | None = Field(
         None, gt=0, lt=1, description="probabilistic Sharpe ratio of the long-short net returns"

@@ -32,11 +32,11 @@ def with_champion(
     before it was chosen: that would be flattered by the choice. Each row keeps its ``known_at``, which is
     later than t, so nothing is known earlier. Dates on which somebody stood in have no row.
     """
-    slots = {m: s for m in dict.fromkeys(models) if (s := slot_of(m)) is not None}
-    if not slots:
+    wanted = slots(models)
+    if not wanted:
         return predictions, evaluation
     said, judged = [predictions], [evaluation]
-    for name, slot in slots.items():
+    for name, slot in wanted.items():
         who = serving(predictions, champions, slot)
         mine = predictions.join(
             who.select("kind", "date", "model"), on=["kind", "date", "model"], how="semi"
@@ -47,6 +47,11 @@ def with_champion(
         of = evaluation.join(then, on=["date", "model"], how="semi")
         judged.append(of.with_columns(pl.lit(name).alias("model")))
     return pl.concat(said), pl.concat(judged)
+
+
+def slots(models: Iterable[str]) -> dict[str, str]:
+    """What mandates write → the slot that it stands for; models themselves are left out."""
+    return {m: s for m in dict.fromkeys(models) if (s := slot_of(m)) is not None}
 
 
 def serving(predictions: pl.DataFrame, champions: pl.DataFrame, slot: str) -> pl.DataFrame:
@@ -83,11 +88,11 @@ def serving(predictions: pl.DataFrame, champions: pl.DataFrame, slot: str) -> pl
 
 
 def unserved(
-    predictions: pl.DataFrame, champions: pl.DataFrame, slots: Iterable[str], day: date
+    predictions: pl.DataFrame, champions: pl.DataFrame, names: Iterable[str], day: date
 ) -> list[str]:
     """Slots whose champion has no live prediction on ``day``, with who serves instead, in words."""
     said = []
-    for slot in slots:
+    for slot in names:
         champion = champion_at(champions, slot)
         if champion is None:
             said.append(f"{slot}: no review has been, so there is no champion yet")

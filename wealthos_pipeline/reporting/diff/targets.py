@@ -7,7 +7,7 @@ solve of the mandate as it is written now:
 2. B's past at A's date (prices, scores under A's fit, the model's record, risk): restated bars,
    or code where nothing was restated;
 3. B's date with A's fits and holdings: new bars;
-4. B's fits: model;
+4. B's fits and, where a mandate follows a champion, B's champion: model;
 5. B's holdings.
 """
 
@@ -24,6 +24,7 @@ from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.data.processors import holdings_prices, membership, staleness
 from wealthos_pipeline.data.storage.manifest import Snapshot
 from wealthos_pipeline.factors import transforms
+from wealthos_pipeline.ml import serving
 from wealthos_pipeline.reporting.diff.facts import Facts
 from wealthos_pipeline.reporting.diff.moves import (
     CODE,
@@ -126,11 +127,17 @@ def market(
     prices = bars(min([start, *(live.reach(closes, h, day, start) for h in held)]))
     universe = members(prices).filter(pl.col("date") == day)
     kept = pl.col("run_kind") == "backtest"
+    _, evaluation = serving.with_champion(
+        contract("models.predictions").empty(),
+        run.read("models.evaluation"),
+        run.read("models.champions"),
+        [m.model for m in mandates],
+    )
     return Market(
         day,
         prices,
         universe,
-        run.read("models.evaluation"),
+        evaluation,
         instruments,
         run.read("portfolio.positions", end=day).filter(kept),
         run.read("portfolio.nav", end=day).filter(kept),
@@ -146,6 +153,20 @@ def _bound(scores: pl.DataFrame, mandates: Sequence[Mandate]) -> pl.DataFrame:
     """The factors whose exposure a mandate bounds."""
     bound = {e.factor for m in mandates for e in m.exposures}
     return scores.select(c for c in scores.columns if c in ("date", "instrument_id") or c in bound)
+
+
+def followed(
+    said: Mapping[str, Numbers], champions: pl.DataFrame, mandates: Sequence[Mandate]
+) -> dict[str, Numbers]:
+    """``said`` by model, and under the name of each slot that a mandate follows what its last champion says
+    (where it says nothing, the one before it)."""
+    out = dict(said)
+    for name, slot in serving.slots([m.model for m in mandates]).items():
+        line = champions.filter(pl.col("slot") == slot).sort("date")["champion"]
+        able = [m for m in line if m in said]
+        if able:
+            out[name] = said[able[-1]]
+    return out
 
 
 def predictions(z: Numbers, model: str, horizon: int, day: date) -> pl.DataFrame:
@@ -226,9 +247,12 @@ def walks(
     at_a, at_b = (at(run, run.manifest.as_of) for run in (a, b))
     past = at(b, day_a) if facts.past_changed or facts.stages else None
 
+    line_a, line_b = (run.read("models.champions") for run in (a, b))
+
     def z(index: int) -> dict[str, Numbers]:
-        """The models' numbers after ``index`` steps from the end; -1 is B's fits."""
-        return {m: (w.start if index == 0 else w.steps[index].numbers) for m, w in models.items()}
+        """The models' numbers after ``index`` steps from the end; -1 is B's fits and champion."""
+        said = {m: (w.start if index == 0 else w.steps[index].numbers) for m, w in models.items()}
+        return followed(said, line_b if index == -1 else line_a, mandates)
 
     out = {}
     for mandate in mandates:
