@@ -148,6 +148,11 @@ def _judged(settings: Settings) -> list[tuple[str, str, int]]:
     return [(m.name, m.label, m.horizon) for m in _specs(settings)]
 
 
+def _joined(table: str, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Rows of all horizons; none where there is no model."""
+    return pl.concat([contract(table).empty(), *parts])
+
+
 @stage(
     contract("models.evaluation"),
     contract("models.evaluation_lags"),
@@ -181,9 +186,9 @@ def evaluation(work: Work) -> Mapping[str, pl.DataFrame]:
         for horizon in _horizons(work.settings)
     ]
     return {
-        "models.evaluation": pl.concat([p.evaluation for p in parts]),
-        "models.evaluation_lags": pl.concat([p.lags for p in parts]),
-        "models.evaluation_bins": pl.concat([p.bins for p in parts]),
+        "models.evaluation": _joined("models.evaluation", [p.evaluation for p in parts]),
+        "models.evaluation_lags": _joined("models.evaluation_lags", [p.lags for p in parts]),
+        "models.evaluation_bins": _joined("models.evaluation_bins", [p.bins for p in parts]),
     }
 
 
@@ -212,7 +217,7 @@ def _returns(library: Library) -> Stage:
         """What books that follow the models would have earned after costs, beside momentum, reversal and
         1/N of the same universe."""
         horizons = _horizons(work.settings)
-        back = room.lookback(max(horizons))
+        back = room.lookback(max(horizons, default=0))
         key = ["date", "instrument_id"]
         scores = [work.read(t, back=back, columns=[*key, *names]) for t, names in tables.items()]
         predictions = work.read("models.predictions", back=back)
@@ -233,7 +238,7 @@ def _returns(library: Library) -> Stage:
             )
             for horizon in horizons
         ]
-        return {"models.returns": pl.concat(parts)}
+        return {"models.returns": _joined("models.returns", parts)}
 
     return returns
 

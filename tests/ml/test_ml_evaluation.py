@@ -121,7 +121,7 @@ def test_noise_is_called_noise(world) -> None:
     """Persistent random predictions on random walks: |t| > 1.96 in about 5 %."""
     rng = np.random.default_rng(12)
     sessions = world.calendar.frame(date(2003, 1, 2), date(2004, 11, 17))
-    days, n, worlds = sessions.height, 15, 40
+    days, n, worlds = sessions.height, 15, 25
     names = pl.DataFrame({"instrument_id": [f"N{i:02d}" for i in range(n)]})
     grid = sessions.select("date", "slot").join(names, how="cross")
     walk = np.cumprod(1 + 0.02 * rng.standard_normal((days, n)), axis=0)

@@ -25,7 +25,7 @@ from wealthos_pipeline.stats.trials import Deflation
 YEAR = 252
 BLOCKS = 12
 """Blocks of CSCV: 924 ways to cut the history in half."""
-DRAWS, SEED = 1000, 20050401
+DRAWS, SEED = 500, 20050401
 """Of the test of superior predictive ability."""
 
 ALONE = Deflation(raw=1, effective=1.0, variance=0.0)
