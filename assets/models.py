@@ -2,66 +2,101 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from assets._shared.model_watch import TABLE, ModelWatch
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.factors import Library
+from wealthos_pipeline.utils.config import Settings
 
 
 def stages(library: Library) -> tuple[Stage, ...]:
     """The stage of the models, whose features are the scores of ``library``."""
     from wealthos_pipeline.factors import transforms
 
-    return (_predictions(tuple(transforms.score_tables(library))),)
+    return (_predictions(transforms.score_tables(library)),)
 
 
-def _predictions(tables: Sequence[str]) -> Stage:
+def _definition(settings: Settings) -> list[str]:
+    from wealthos_pipeline.ml import specs
+
+    return specs.definition(settings.models)
+
+
+def _predictions(tables: Mapping[str, Sequence[str]]) -> Stage:
+    inputs = (*tables, "clean.prices", "clean.membership", "models.searches", "raw.model_decisions")
+
     def predictions(work: Work) -> Mapping[str, pl.DataFrame]:
         """Walk-forward fits (refitted yearly) and the live fit of the week, with purged labels.
 
-        Restated data are predicted again by the fits that were there, which are marked as stale."""
+        Fits are made one after another, each with all the threads of the run: two at once would ask for
+        the same cores twice. Restated data are predicted again by the fits that were there, which are
+        marked as stale. A model that cannot be fitted is told and disturbs no other."""
         from wealthos_pipeline import ml
-        from wealthos_pipeline.factors import transforms
+        from wealthos_pipeline.ml import checks, decisions, registry
+        from wealthos_pipeline.utils.code import code_version
 
-        settings, lake = work.settings.models, work.session.lake
+        settings, session = work.settings.models, work.session
+        lake, now = session.lake, session.now
         back = ml.lookback(settings)
-        scores = transforms.side_by_side(work.read(t, back=back) for t in tables)
-        features = [c for c in scores.columns if c not in ("date", "instrument_id")]
+        since = None if back is None else work.back(back)
+        before = lake.read("models.registry")
         made = ml.fit_and_predict(
-            scores,
+            [lake.scan(t, start=since) for t in tables],
             work.prices(
                 back=back,
                 columns=["instrument_id", "date", "slot", "tr_index", "flags", "known_at"],
             ),
             work.universe(back=back),
-            work.session.calendar,
+            session.calendar,
             settings,
-            feature_names=features,
+            feature_names=[name for names in tables.values() for name in names],
             start=work.start,
-            registry=None if work.start is None else lake.read("models.registry"),
-            keep_at=work.session.now if work.session.keeps_fits else None,
+            registry=None if work.start is None else before,
+            keep_at=now if session.keeps_fits else None,
             end=work.end,
             threads=work.settings.cores,
-        )
-        stale = made.registry.filter(pl.col("stale_since") == work.session.now).height
+            searches=lake.read("models.searches"),
+            pins=decisions.pins(lake.read("raw.model_decisions"), now),
+        )  # fmt: skip
+        fits = registry.merged(before, made.registry, work.start)
+        found = checks.faults(made.predictions, fits, session.calendar)
+        work.faults.update({(TABLE, check): said for check, said in found.items()})
+        live = made.absences.filter(pl.col("kind") == "live")["reason"].to_list()
+        work.faults[TABLE, "every_model_fitted"] = live
+        stale = made.registry.filter(pl.col("stale_since") == now).height
         if stale:
             work.say(
                 "models.registry", f"{stale} fits", "saw rows that are restated now; they stand"
             )
-        return {"models.registry": made.registry, "models.predictions": made.predictions}
+        for i, words in enumerate((*live, *made.remarks), 1):
+            work.note("models.registry", f"remark {i}", words)
+        frames = {"models.registry": fits, "models.predictions": made.predictions}
+        if made.fits.height:
+            versions = {table: lake.version(table) for table in inputs}
+            frames["meta.fits"] = made.fits.with_columns(
+                pl.lit(session.run.run_id).alias("run_id"),
+                pl.lit(now).alias("made_at"),
+                pl.lit(json.dumps(versions, sort_keys=True)).alias("inputs"),
+                pl.lit(code_version()).alias("code_version"),
+            )
+        return frames
 
     return stage(
         contract("models.registry"),
         contract("models.predictions"),
+        contract("meta.fits"),
         group="models",
-        inputs=(*tables, "clean.prices", "clean.membership"),
-        definition=lambda s: s.models.model_dump(mode="json"),
-        rooms=("ml", "factors/labels.py"),
+        inputs=inputs,
+        definition=_definition,
+        rooms=("ml/train.py", "ml/checks.py", "ml/decisions.py", "ml/predictors", "factors/labels.py"),
         kinds=("lightgbm", "scikitlearn", "deltalake"),
         checked=("models.predictions",),
         plots={"models.predictions": "prediction"},
-        latest_only={"models.predictions": ("kind", "live"), "models.registry": ("kind", "live")},
-    )(predictions)
+        latest_only={"models.predictions": ("kind", "live"), "models.registry": None},
+        watch=ModelWatch(),
+    )(predictions)  # fmt: skip

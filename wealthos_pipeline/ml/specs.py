@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from wealthos_pipeline.core.errors import ConfigError, ModelError
 from wealthos_pipeline.core.model import ModelSpec, Value
+from wealthos_pipeline.ml import predictors
 from wealthos_pipeline.ml.predictors import FAMILIES
 from wealthos_pipeline.utils.config import ModelSettings, inputs_dir
 
@@ -67,6 +68,14 @@ def available(settings: ModelSettings) -> dict[str, ModelSpec]:
     return found
 
 
+def definition(settings: ModelSettings) -> list[str]:
+    """Everything in settings and files that can change a fit or a prediction of the models of a run: when
+    they are refitted, their definitions, and those of the members of stacked ones."""
+    models = load(settings)
+    of = [*models, *(m for spec in models for m in members(spec, settings))]
+    return [settings.refit_history, settings.refit_live, *dict.fromkeys(m.definition for m in of)]
+
+
 def members(spec: ModelSpec, settings: ModelSettings) -> list[ModelSpec]:
     """The models that a stacked one combines, at its own horizon, label and windows."""
     found = available(settings)
@@ -116,7 +125,7 @@ def _read(path: Path, settings: ModelSettings) -> tuple[ModelSpec | None, list[s
         return None, [_words(e) for e in error.errors(include_url=False, include_context=False)]
     if spec.family not in FAMILIES:
         return None, [f"unknown family {spec.family!r}; there are: {', '.join(FAMILIES)}"]
-    return spec, []
+    return spec, predictors.faults(spec)
 
 
 def _words(error: object) -> str:
