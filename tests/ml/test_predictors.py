@@ -1,15 +1,13 @@
-"""Ridge and LightGBM: right, the same bits on any number of threads, and through their text."""
+"""Ridge and LightGBM: right, and the same bits on any number of threads."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 from training_rows import training_rows
 
-from wealthos_pipeline.core.errors import ConfigError, ModelError
+from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.ml import predictors, specs
 from wealthos_pipeline.ml.predictors import lightgbm
 from wealthos_pipeline.ml.predictors.lightgbm import LightGBM
@@ -33,9 +31,6 @@ def make_rows(dates: int, names: int, seed: int = 0) -> Rows:
 @pytest.fixture(scope="module")
 def rows() -> Rows:
     return make_rows(150, 20)
-
-
-MODELS = [Ridge(alpha=10.0), LightGBM(trees=20, seed=7)]
 
 
 def test_ridge_against_scikit_learn(rows: Rows) -> None:
@@ -72,27 +67,6 @@ def test_lightgbm_learns_what_a_line_cannot(rows: Rows) -> None:
     assert np.corrcoef(trees, bent)[0, 1] ** 2 > 0.8
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
-def test_text_gives_the_same_predictions_bit_for_bit(model, rows: Rows) -> None:
-    X, y, w, dates = rows
-    fitted = model.fit(training_rows(X, y, w, dates, NAMES))
-    again = model.from_text(fitted.to_text())
-    fresh = make_rows(7, 20, seed=9)[0]
-    assert again.features == NAMES
-    assert again.to_text() == fitted.to_text()
-    assert again.predict(fresh).tobytes() == fitted.predict(fresh).tobytes()
-
-
-@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.name)
-def test_a_rows_score_depends_on_no_other_row(model, rows: Rows) -> None:
-    X, y, w, dates = rows
-    fitted = model.fit(training_rows(X, y, w, dates, NAMES))
-    whole = fitted.predict(X)
-    alone = np.concatenate([fitted.predict(X[i : i + 1]) for i in range(40)])
-    assert whole[:40].tobytes() == alone.tobytes()
-    assert len(fitted.predict(X[:0])) == 0
-
-
 @pytest.mark.parametrize("size", [(150, 20), (60, 250)])
 def test_one_and_two_threads_give_the_same_bits(size: tuple[int, int], monkeypatch) -> None:
     monkeypatch.setattr(lightgbm, "ROWS_A_THREAD", 1)
@@ -116,26 +90,6 @@ def test_the_seed_decides_the_trees(rows: Rows) -> None:
         for s in (1, 2)
     )
     assert one != two
-
-
-def test_a_feature_without_values_is_harmless_and_none_at_all_is_an_error(rows: Rows) -> None:
-    X, y, w, dates = rows
-    dead = X.copy()
-    dead[:, 3] = np.nan
-    for model in MODELS:
-        assert np.isfinite(model.fit(training_rows(dead, y, w, dates, NAMES)).predict(dead)).all()
-        with pytest.raises(ModelError, match="none of the 4 features"):
-            model.fit(training_rows(np.full_like(X, np.nan), y, w, dates, NAMES))
-
-
-def test_artefacts_of_another_model_or_version_are_refused(rows: Rows) -> None:
-    ridge, trees = MODELS
-    text = ridge.fit(training_rows(*rows, NAMES)).to_text()
-    with pytest.raises(ModelError, match="expected 'lightgbm' format 1; refit"):
-        trees.from_text(text)
-    newer = json.dumps(json.loads(text) | {"format": 99})
-    with pytest.raises(ModelError, match="format 99"):
-        ridge.from_text(newer)
 
 
 def test_models_are_loaded_by_name() -> None:

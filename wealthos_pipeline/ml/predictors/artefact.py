@@ -19,17 +19,27 @@ def write(family: str, version: int, body: Mapping[str, Any]) -> str:
 
 def read(text: str, family: str, version: int) -> dict[str, Any]:
     """The body of an artefact; ModelError if it is damaged, of another family or of another version."""
-    try:
-        body = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise damaged(family, f"it is not JSON ({error})") from error
-    if not isinstance(body, dict):
-        raise damaged(family, f"it holds a {type(body).__name__}, expected an object")
+    body = _body(text, family)
     if (body.get("model"), body.get("format")) != (family, version):
         raise ModelError(
             f"the artefact is {body.get('model')!r} format {body.get('format')!r}, expected "
             f"{family!r} format {version}; refit the model"
         )
+    return body
+
+
+def family_of(text: str) -> object:
+    """What an artefact says its family is; ModelError if it is damaged."""
+    return _body(text, "a model").get("model")
+
+
+def _body(text: str, whose: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise damaged(whose, f"it is not JSON ({error})") from error
+    if not isinstance(body, dict):
+        raise damaged(whose, f"it holds a {type(body).__name__}, expected an object")
     return body
 
 
@@ -40,7 +50,7 @@ def intact(family: str) -> Iterator[None]:
         yield
     except KeyError as error:
         raise damaged(family, f"{error} is missing") from error
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise damaged(family, str(error)) from error
 
 

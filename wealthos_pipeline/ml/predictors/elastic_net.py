@@ -17,13 +17,13 @@ import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.ml.predictors import linear
-from wealthos_pipeline.ml.predictors.families import Family, Parameter
+from wealthos_pipeline.ml.predictors.parameters import Family, Parameter
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
-    from wealthos_pipeline.ml.predictors.families import Members
+    from wealthos_pipeline.ml.predictors.parameters import Members
 
 TOLERANCE = 1e-8
 """Optimality, in correlations."""

@@ -27,13 +27,13 @@ import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.ml.predictors import dated, linear
-from wealthos_pipeline.ml.predictors.families import Family, Parameter
+from wealthos_pipeline.ml.predictors.parameters import Family, Parameter
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
-    from wealthos_pipeline.ml.predictors.families import Members
+    from wealthos_pipeline.ml.predictors.parameters import Members
 
 MIN_NAMES = 5
 """Fewer names with a feature and a label on a date: no IC of that date."""

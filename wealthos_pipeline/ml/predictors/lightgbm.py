@@ -13,13 +13,13 @@ import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.ml.predictors import artefact, linear
-from wealthos_pipeline.ml.predictors.families import Family, Parameter
+from wealthos_pipeline.ml.predictors.parameters import Family, Parameter
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
-    from wealthos_pipeline.ml.predictors.families import Members
+    from wealthos_pipeline.ml.predictors.parameters import Members
 
 FORMAT = 1
 
@@ -47,6 +47,9 @@ class FittedLightGBM:
             booster = lightgbm.Booster(model_str=self.trees)
         except lightgbm.basic.LightGBMError as error:
             raise ModelError(f"lightgbm cannot read the artefact: {error}; refit it") from error
+        if booster.num_feature() != len(self.features):
+            found = f"trees of {booster.num_feature()} features, {len(self.features)} names"
+            raise artefact.damaged("lightgbm", found)
         object.__setattr__(self, "_booster", booster)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -70,7 +73,7 @@ class FittedLightGBM:
         return out.astype(np.float64)
 
     def contributions(self, X: np.ndarray) -> np.ndarray:
-        """TreeSHAP by LightGBM (Lundberg, Erion & Lee 2018): exact for these trees."""
+        """TreeSHAP by LightGBM (Lundberg, Erion & Lee 2018): exact for these trees; of ``raw``."""
         if not len(X):
             return np.zeros((0, len(self.features) + 1))
         threads = _threads(self.threads, len(X) * len(self.features))
@@ -122,6 +125,13 @@ class LightGBM:
         }
 
     def fit(self, rows: Training) -> Fitted:
+        """See ``grow``."""
+        return self.grow(rows)
+
+    def from_text(self, text: str) -> Fitted:
+        return self.read(text)
+
+    def grow(self, rows: Training) -> FittedLightGBM:
         """Fit by squared error (log loss if binary). The fitted model is read back from its text, as
         later readers do."""
         import lightgbm
@@ -151,7 +161,8 @@ class LightGBM:
         text = booster.model_to_string(num_iteration=-1).split("\nparameters:\n", 1)[0] + "\n"
         return FittedLightGBM(rows.features, text, self.threads)
 
-    def from_text(self, text: str) -> Fitted:
+    def read(self, text: str) -> FittedLightGBM:
+        """The trees in ``text``; ModelError if there are none of this version."""
         body = artefact.read(text, "lightgbm", FORMAT)
         with artefact.intact("lightgbm"):
             features, trees = tuple(body["features"]), str(body["trees"])

@@ -20,13 +20,13 @@ import numpy as np
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.ml.predictors import dated, linear
 from wealthos_pipeline.ml.predictors.fama_macbeth import SIGNIFICANCE
-from wealthos_pipeline.ml.predictors.families import Family
+from wealthos_pipeline.ml.predictors.parameters import Family
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
-    from wealthos_pipeline.ml.predictors.families import Members
+    from wealthos_pipeline.ml.predictors.parameters import Members
 
 COLLINEAR = 1e-10
 """Smallest eigenvalue of the features' correlations; below it they are combinations of each other."""
