@@ -81,7 +81,8 @@ def collect(
         "instrument_id", keep="last", maintain_order=True
     )
     live = lens("portfolio.solves", "mandate", "run_kind", "date", sessions=0)
-    past = live.filter((pl.col("run_kind") == "live") & (pl.col("date") == day)).is_empty()
+    decided = live.filter((pl.col("run_kind") == "live") & (pl.col("date") == day))
+    past = decided.is_empty() and any(m.live for m in mandates)
 
     before, changed = changes.since(lens, run_id=run_id, as_of=as_of, config=settings.config_hash)
     raised = _alerts(lens, run_id, defined, before)
