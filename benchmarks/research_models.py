@@ -54,7 +54,7 @@ class World:
     """What a published run over the panel holds."""
 
     root: Path
-    scores: pl.LazyFrame
+    scores: tuple[pl.LazyFrame, ...]
     columns: tuple[str, ...]
     prices: pl.DataFrame
     universe: pl.DataFrame
@@ -69,9 +69,7 @@ class World:
         tables = sorted(t for t in lake.tables() if t.startswith("factors.scores_equity"))
         tables.sort(key=lambda t: t != "factors.scores_equity")
         key = ["date", "instrument_id"]
-        scores = lake.scan(tables[0])
-        for other in tables[1:]:
-            scores = scores.join(lake.scan(other), on=key, how="left", maintain_order="left")
+        scores = tuple(lake.scan(t) for t in tables)
         instruments = lake.read("clean.instruments").filter(pl.col("asset_class") == "equity")
         bars = ["instrument_id", "date", "slot", "tr_index", "flags", "known_at"]
         prices = lake.read("clean.prices", columns=bars).filter(
@@ -80,7 +78,7 @@ class World:
         universe = membership.universe(
             membership.traded(prices).select(key), lake.read("clean.membership")
         )
-        columns = [c for c in scores.collect_schema().names() if c not in key]
+        columns = [c for t in scores for c in t.collect_schema().names() if c not in key]
         performance = lake.read("factors.performance")
         return cls(
             root, scores, tuple(columns), prices, universe, performance, prices["date"].max()  # type: ignore[arg-type]
@@ -96,6 +94,7 @@ def judge(world: World, horizon: int, cache: Path | None, universe: str) -> Judg
 
     calendar = TradingCalendar("XNYS")
     settings = ModelSettings(names=MODELS, horizon=horizon)
+    models = specs.load(settings)
     began = time.process_time()
     kept = None if cache is None else cache / f"predictions-{universe}-{horizon}.parquet"
     fits = None if cache is None else cache / f"registry-{universe}-{horizon}.parquet"
@@ -104,7 +103,7 @@ def judge(world: World, horizon: int, cache: Path | None, universe: str) -> Judg
     else:
         made = train.fit_and_predict(
             world.scores, world.prices, world.universe, calendar, settings,
-            feature_names=world.columns, end=world.end, threads=len(os.sched_getaffinity(0)),
+            feature_names=world.columns, end=world.end, threads=len(os.sched_getaffinity(0)), models=models,
         )  # fmt: skip
         for row in made.absences.iter_rows(named=True):
             print(f"  absent: {row['model']} {row['refit_date']}: {row['reason']}", file=sys.stderr)
@@ -151,7 +150,8 @@ def _benchmarks(
     parts = []
     for name, (column, direction) in sorted(columns.items()):
         rows = (
-            world.scores.select("date", "instrument_id", column)
+            next(t for t in world.scores if column in t.collect_schema().names())
+            .select("date", "instrument_id", column)
             .filter(pl.col("date") >= FIRST)
             .collect()
             .join(keys, on=["date", "instrument_id"], how="semi")
