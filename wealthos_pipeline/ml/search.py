@@ -19,7 +19,18 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError, ModelError
-from wealthos_pipeline.ml import datasets, registry, specs, trials, tuning, validation
+from wealthos_pipeline.ml import (
+    datasets,
+    labels,
+    predictors,
+    registry,
+    schedule,
+    specs,
+    trials,
+    tuning,
+    validation,
+)
+from wealthos_pipeline.ml.panels import KEY, Frame, Scores
 from wealthos_pipeline.ml.search_process import Score, TrialError
 
 if TYPE_CHECKING:
@@ -43,7 +54,7 @@ class Searched:
 
 def search(
     models: Sequence[ModelSpec],
-    scores: pl.DataFrame,
+    scores: Frame | Sequence[Frame],
     prices: pl.DataFrame,
     universe: pl.DataFrame,
     calendar: TradingCalendar,
@@ -69,13 +80,14 @@ def search(
     faults = [fault for spec in models if (fault := _fault(spec))]
     if faults:
         raise ConfigError("\n".join(faults))
+    source = Scores(scores)
     last = end or prices["date"].max()
     assert isinstance(last, date) or last is None
     rows: list[dict[str, Any]] = []
     absences: list[dict[str, Any]] = []
     wanted = sorted(set(refits))
     for spec in models:
-        data = _Data(spec, scores, prices, universe, calendar, settings, last or date.min)
+        data = _Data(spec, source, prices, universe, calendar, settings, last or date.min)
         for i, refit in enumerate(wanted):
             following = wanted[i + 1] if i + 1 < len(wanted) else None
             try:
@@ -110,7 +122,7 @@ class _Data:
     """What the fits of one model are made from."""
 
     spec: ModelSpec
-    scores: pl.DataFrame
+    scores: Scores
     prices: pl.DataFrame
     universe: pl.DataFrame
     calendar: TradingCalendar
@@ -119,32 +131,43 @@ class _Data:
 
     @cached_property
     def features(self) -> tuple[str, ...]:
-        columns = [c for c in self.scores.columns if c not in ("date", "instrument_id")]
-        return specs.chosen(self.spec, columns)
+        return specs.chosen(self.spec, [c for c in self.scores.columns if c not in KEY])
 
-    def labelled(self, windows: Sequence[validation.Window], last: date) -> Training:
-        """Labelled rows of the dates of ``windows``, from bars up to ``last``."""
+    @cached_property
+    def members(self) -> tuple[ModelSpec, ...]:
+        combines = predictors.family(self.spec.family).combines
+        return tuple(specs.members(self.spec, self.settings)) if combines else ()
+
+    def labelled(self, window: validation.Window, last: date) -> datasets.Training:
+        """Labelled rows of the dates of ``window``, from bars up to ``last``."""
         from wealthos_pipeline.factors.labels import forward_returns
 
-        sessions = self.calendar.frame()
-        dates = datasets.training_dates(sessions, windows, self.spec.every)
-        panel = datasets.panel(self.scores, self.universe, self.features, dates)
+        label = datasets.Label(self.spec.label, self.spec.horizon)
+        dates = datasets.training_dates(self.calendar.frame(), [window], self.spec.every)
         prices = self.prices.filter(pl.col("date") <= last)
         first = min(dates, default=None)
-        labels = forward_returns(prices, self.spec.horizon, self.calendar, start=first)
-        return datasets.training(panel, labels)
+        returns = {
+            label.horizon: forward_returns(prices, label.horizon, self.calendar, start=first)
+        }
+        volatility = None
+        if label.kind == "volatility_scaled":
+            days = pl.Series(dates, dtype=pl.Date)
+            volatility = labels.trailing_volatility(prices, self.calendar, days)
+        known = datasets.Labels(returns, volatility)
+        made = datasets.assemble(self.scores, self.universe, self.features, dates, known, [label])
+        return made[label]
 
     def training(self, refit: date) -> Training:
-        """What the fit of ``refit`` trains on; ModelError where that is too little."""
-        window = validation.window(
-            self.calendar, refit, self.spec.horizon, self.spec.train_sessions
-        )
+        """What the fit of ``refit`` trains on (``fits.Fit.rows``); ModelError where that is too little."""
+        window = schedule.window(self.calendar, self.spec, refit)
         return datasets.fold(
-            self.labelled([window], window.last_session),
+            self.labelled(window, window.last_session),
             window,
             self.calendar.date_of(max(window.first_slot, 0)),
             every=self.spec.every,
             min_sessions=self.spec.min_train_sessions,
+            weighting=self.spec.weighting,
+            sessions=self.calendar.frame()["date"].to_numpy().astype("datetime64[D]"),
         )
 
     def after(self, refit: date, following: date | None) -> Training | None:
@@ -157,7 +180,7 @@ class _Data:
         window = validation.Window(
             following, slot, stop - 1, self.end, self.calendar.known_at(self.end)
         )
-        rows = self.labelled([window], self.end)
+        rows = self.labelled(window, self.end)
         return rows if len(rows) else None
 
 
@@ -178,7 +201,7 @@ class _Refit:
         test = None if OUTSIDE in old else self.data.after(self.refit, self.following)
         if INSIDE in old and test is None:
             return list(old.values())
-        with tuning.Bench(spec, rows, self.threads) as bench:
+        with tuning.Bench(spec, rows, self.threads, self.data.members) as bench:
             if INSIDE not in old:
                 old[INSIDE] = self._inside(tuning.run(spec, bench), rows, digest)
             if test is not None:

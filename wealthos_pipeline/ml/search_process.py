@@ -56,16 +56,19 @@ class Trials:
 
     def __init__(self) -> None:
         self.spec: Any = None
+        self.members: tuple[ModelSpec, ...] = ()
         self.rows: Any = None
         self.folds: list[Fold] = []
         self.threads = 1
 
-    def load(self, spec: ModelSpec, rows: Training, threads: int) -> None:
+    def load(
+        self, spec: ModelSpec, members: tuple[ModelSpec, ...], rows: Training, threads: int
+    ) -> None:
         """What the following calls are about. ModelError where the rows cannot be cut into folds."""
         from wealthos_pipeline.ml.splitters import purged_kfold
 
         assert spec.search is not None
-        self.spec, self.rows, self.threads = spec, rows, threads
+        self.spec, self.members, self.rows, self.threads = spec, members, rows, threads
         self.folds = purged_kfold(rows, spec.search.folds, embargo=spec.search.embargo)
 
     def inside(self, params: Mapping[str, Value]) -> Score:
@@ -81,17 +84,13 @@ class Trials:
         """Rank IC of each date of ``test``; NaN where all names are predicted alike."""
         from wealthos_pipeline.ml import predictors
 
-        model = predictors.make(configured(self.spec, params), threads=self.threads)
+        at = self.spec.model_copy(update={"params": {**self.spec.params, **params}})
+        model = predictors.make(at, threads=self.threads, members=self.members)
         values = model.fit(train).predict(test.X)
         if not np.isfinite(values).all():
             raise TrialError("predictions are not finite")
         edges = rank_ic.offsets(test.dates)
         return rank_ic.rank_ic(values, rank_ic.ranks(test.outcome, edges), edges)
-
-
-def configured(spec: ModelSpec, params: Mapping[str, Value]) -> ModelSpec:
-    """``spec`` with ``params`` in the place of its own."""
-    return spec.model_copy(update={"params": {**spec.params, **params}})
 
 
 def _score(by_fold: list[np.ndarray]) -> Score:
@@ -134,9 +133,11 @@ class Child:
         self.process.wait()
         self.words.close()
 
-    def load(self, spec: ModelSpec, rows: Training, threads: int) -> None:
+    def load(
+        self, spec: ModelSpec, members: tuple[ModelSpec, ...], rows: Training, threads: int
+    ) -> None:
         """``Trials.load``."""
-        self._call("load", spec, rows, threads)
+        self._call("load", spec, members, rows, threads)
 
     def inside(self, params: Mapping[str, Value]) -> Score:
         """``Trials.inside``."""

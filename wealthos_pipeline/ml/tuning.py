@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.core.errors import ConfigError, ModelError
-from wealthos_pipeline.ml.search_process import Child, ChildError, Score, TrialError, configured
+from wealthos_pipeline.ml.search_process import Child, ChildError, Score, TrialError
 
 if TYPE_CHECKING:
     import optuna
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from wealthos_pipeline.core.model import ModelSpec, Range, Value
     from wealthos_pipeline.ml.datasets import Training
+    from wealthos_pipeline.ml.predictors.parameters import Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def own_params(spec: ModelSpec) -> dict[str, Value]:
     from wealthos_pipeline.ml import predictors
 
     assert spec.search is not None
-    every = predictors.make(spec).params
+    every = predictors.family(spec.family).read(spec.params)[0]
     return {n: every[n] for n in sorted(spec.search.space)}
 
 
@@ -103,66 +104,53 @@ def check(spec: ModelSpec) -> None:
             f"model {spec.name} has nothing to search: give its file a key `search` with `space`, for example "
             "search: {trials: 20, space: {alpha: {low: 1, high: 1000, log: true}}}"
         )
-    known = {k: v for k, v in predictors.make(spec).params.items() if k != "seed"}
+    family = predictors.family(spec.family)
     faults = [] if spec.search.space else ["space is empty: name at least one parameter"]
+    unknown = sorted(set(spec.search.space) - set(family.defaults()))
+    if unknown:
+        faults += family.read(dict.fromkeys(unknown, 0))[1]
     for name, values in sorted(spec.search.space.items()):
-        if name not in known:
-            faults.append(
-                f"{name} is no parameter of the family {spec.family}; it has: {', '.join(sorted(known))}"
-            )
-            continue
-        faults += [f"{name}: {fault}" for fault in _misfits(values, known[name])]
-        faults += _refused(spec, name, values)
+        parameter = family.parameter(name)
+        if parameter is not None:
+            faults += [f"{name}: {fault}" for fault in _misfits(values, parameter)]
     if faults:
         lines = "\n".join(f"  - {fault}" for fault in faults)
         raise ConfigError(f"the search of model {spec.name} cannot be used:\n{lines}")
 
 
-def _misfits(values: Range, usual: Value) -> list[str]:
-    """How the kind of ``values`` differs from that of the family's own value."""
-    if not values.choices:
-        if isinstance(usual, bool | str):
-            return [f"takes values such as {usual!r}; give choices, not low and high"]
-        assert values.low is not None
-        assert values.high is not None
-        whole = isinstance(usual, int)
-        if whole and not values.integer:
-            return [f"takes whole numbers such as {usual}; add integer: true"]
-        if values.integer and (values.low % 1 or values.high % 1):
-            return [f"integer: true needs whole ends, found {values.low:g} and {values.high:g}"]
-        return []
-    kinds: tuple[type, ...] = (
-        (type(usual),) if isinstance(usual, bool | str | int) else (int, float)
-    )
-    wrong = [c for c in values.choices if not isinstance(c, kinds) or isinstance(c, bool) != isinstance(usual, bool)]  # fmt: skip
-    out = [f"takes values such as {usual!r}, found {', '.join(map(repr, wrong))}"] if wrong else []
-    twice = len(set(values.choices)) < len(values.choices)
-    return [*out, "the same choice stands there twice"] if twice else out
-
-
-def _refused(spec: ModelSpec, name: str, values: Range) -> list[str]:
-    """Ends or choices that the family does not take, in its own words."""
-    from wealthos_pipeline.ml import predictors
-
+def _misfits(values: Range, parameter: Parameter) -> list[str]:
+    """What of ``values`` the parameter cannot be, in words."""
     out = []
-    for value in values.choices or (values.low, values.high):
+    if not values.choices:
+        if isinstance(parameter.default, bool | str):
+            return [f"takes values such as {parameter.default!r}; give choices, not low and high"]
+        if isinstance(parameter.default, int) and not values.integer:
+            out.append(f"takes whole numbers such as {parameter.default}; add integer: true")
+        elif values.integer and ((values.low or 0) % 1 or (values.high or 0) % 1):
+            out.append(f"integer: true needs whole ends, found {values.low:g} and {values.high:g}")
+    if len(set(values.choices)) < len(values.choices):
+        out.append("the same choice stands there twice")
+    for value in () if out else values.choices or (values.low, values.high):
         assert value is not None
-        exact: Value = int(value) if values.integer else value
         try:
-            predictors.make(configured(spec, {name: exact}))
-        except (ConfigError, ModelError) as error:
-            out.append(f"{name} = {exact!r}: {error}")
+            parameter.read(value)
+        except ValueError as error:
+            out.append(str(error))
     return out
 
 
-def tune(spec: ModelSpec, rows: Training, *, threads: int = 1) -> Found:
+def tune(
+    spec: ModelSpec, rows: Training, *, members: Sequence[ModelSpec] = (), threads: int = 1
+) -> Found:
     """The search of one refit date, on the rows that its fit trains on.
+
+    members: of a stacked model (``specs.members``).
 
     A configuration that cannot be fitted, or takes its process down, is recorded as failed and the search goes on.
     ConfigError: see ``check``. ModelError if every trial fails, or the rows cannot be cut into folds.
     """
     check(spec)
-    with Bench(spec, rows, threads) as bench:
+    with Bench(spec, rows, threads, tuple(members)) as bench:
         return run(spec, bench)
 
 
@@ -173,6 +161,7 @@ class Bench:
     spec: ModelSpec
     rows: Training
     threads: int
+    members: tuple[ModelSpec, ...] = ()
     _child: Child | None = field(default=None, init=False)
 
     def __enter__(self) -> Bench:
@@ -207,7 +196,7 @@ class Bench:
         if self._child is None:
             self._child = Child(self.threads)
             try:
-                self._child.load(self.spec, self.rows, self.threads)
+                self._child.load(self.spec, self.members, self.rows, self.threads)
             except (ChildError, TrialError) as error:
                 self._end()
                 raise ModelError(f"search of {self.spec.name}: {error}") from error
