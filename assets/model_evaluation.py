@@ -274,16 +274,15 @@ def model_summary(work: Work) -> Mapping[str, pl.DataFrame]:
     names = [m.name for m in _specs(work.settings)]
     # the factors' own shortest horizon: what record.trials saw of them, whatever the model's is
     shortest = min(work.settings.factors.horizons)
-    deflations = {}
-    for horizon in _horizons(work.settings):
-        books = room.matrix(
-            returns.filter((pl.col("horizon") == horizon) & pl.col("model").is_in(names)),
-            "long_short",
-        )
-        blocks = [trials.Block(books.values), trials.spreads(performance, shortest)]
-        deflations[horizon] = trials.deflation(tried, "model", blocks)
+    books = room.matrix(returns.filter(pl.col("model").is_in(names)), "long_short", common=False)
+    blocks = [trials.Block(books.values), trials.spreads(performance, shortest)]
+    deflation = trials.deflation(tried, "model", blocks)
     return {
         "models.decay": room.decay(lake.read("models.evaluation_lags")),
         "models.calibration": room.calibrate(lake.read("models.evaluation_bins")),
-        "models.summary": room.summarise(lake.read("models.evaluation"), returns, deflations),
+        "models.summary": room.summarise(
+            lake.read("models.evaluation"),
+            returns,
+            dict.fromkeys(_horizons(work.settings), deflation),
+        ),
     }

@@ -34,7 +34,7 @@ ALONE = Deflation(raw=1, effective=1.0, variance=0.0)
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """Net returns of books of one horizon on the sessions that all of them have: (sessions, books)."""
+    """Net returns of books of one horizon: (sessions, books)."""
 
     names: tuple[str, ...]
     values: Floats
@@ -73,14 +73,18 @@ def summarise(
     return terms.conform(frame.with_columns(pl.col(pl.Float64).fill_nan(None)))
 
 
-def matrix(returns: pl.DataFrame, book: str) -> Matrix:
-    """Net returns of all models and benchmarks with this ``book`` (rows of one horizon)."""
+def matrix(returns: pl.DataFrame, book: str, *, common: bool = True) -> Matrix:
+    """Net returns of all models and benchmarks with this ``book`` (rows of one horizon), models by name.
+
+    common: on the sessions that all of them have; else on all sessions, NaN where a book has none.
+    """
     rows = returns.filter(pl.col("book") == book).select("date", "model", "net")
     if rows.is_empty():
         return Matrix((), np.zeros((0, 0)))
     names = tuple(rows["model"].unique().sort())
-    wide = rows.pivot("model", index="date", values="net").sort("date").drop_nulls()
-    return Matrix(names, np.ascontiguousarray(wide.select(names).to_numpy()))
+    wide = rows.pivot("model", index="date", values="net").sort("date").select(names)
+    wide = wide.drop_nulls() if common else wide.fill_null(math.nan)
+    return Matrix(names, np.ascontiguousarray(wide.to_numpy()))
 
 
 def overfitting(of: Matrix) -> float:
