@@ -109,4 +109,4 @@ def trailing_volatility(
                 {"instrument_id": names.gather(kept[alive]), "volatility": sigma[alive]}
             ).with_columns(date=pl.lit(day))
         )
-    return pl.concat([empty, *(f.select(shape) for f in out)])
+    return pl.concat([empty, *(f.select(*shape) for f in out)])
