@@ -24,6 +24,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         publish,
         record,
         risk,
+        states,
         trials,
     )  # fmt: skip
     from wealthos_pipeline import factors as library_room
@@ -46,6 +47,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *performance.STAGES,
         *attribution.STAGES,
         *monitor.STAGES,
+        *states.STAGES,
         *record.STAGES,
     )
     tables = [c.name for s in stages for c in s.contracts]

@@ -9,7 +9,7 @@ import polars as pl
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 
-_PRICES = ["instrument_id", "date", "slot", "tr_index", "flags"]
+_PRICES = ["instrument_id", "date", "slot", "tr_index"]
 
 
 @stage(
@@ -24,7 +24,7 @@ def market_state(work: Work) -> Mapping[str, pl.DataFrame]:
     from wealthos_pipeline.data.processors import membership
     from wealthos_pipeline.ml.classifiers import market
 
-    prices = work.prices(back=1, columns=_PRICES)
+    prices = work.prices(back=1, columns=[*_PRICES, "flags"])
     rows = market.states(
         prices,
         work.session.lake.read("clean.series"),

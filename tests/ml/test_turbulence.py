@@ -368,3 +368,14 @@ def test_the_state_of_a_session_uses_series_known_at_its_close(
     )  # fmt: skip
     assert part.equals(rows.filter(pl.col("date") >= day))
     assert (rows["mean_square"] >= rows["ret"] ** 2 * (1 - 1e-12)).all()
+
+
+def test_a_probability_outside_0_and_1_blocks_the_table() -> None:
+    from wealthos_pipeline.utils import validation
+
+    bounds = {
+        r.column: (r.low, r.high, r.severity)
+        for r in validation.rules("models.turbulence")
+        if r.check == "in_range"
+    }
+    assert bounds["p_turbulent"] == bounds["base_rate"] == (0.0, 1.0, "error")

@@ -111,6 +111,7 @@ def stages(library: Any) -> list[Any]:
         performance,
         portfolio,
         risk,
+        states,
     )
 
     return [
@@ -124,6 +125,7 @@ def stages(library: Any) -> list[Any]:
         *performance.STAGES,
         *attribution.STAGES,
         *monitor.STAGES,
+        *states.STAGES,
     ]
 
 

@@ -54,6 +54,7 @@ UNITS: dict[str, tuple[float | None, float | None, bool, Severity]] = {
     "ratio": (0.0, None, True, "error"),
     "index": (0.0, None, True, "error"),
     "sessions": (0.0, None, False, "error"),
+    "probability": (0.0, 1.0, False, "error"),
     "decimal": (-10.0, 100.0, False, "warn"),
     "fraction of NAV": (-5.0, 5.0, False, "error"),
 }

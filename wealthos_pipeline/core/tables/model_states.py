@@ -21,7 +21,7 @@ MODEL_STATES = (
                 "credit_spread", "f64", "BAA less AAA yield, as known at the close", "percent", True
             ),
             _C("term_spread", "f64", "10-year less 3-month yield, as known", "percent", True),
-            _C("p_turbulent", "f64", "that of monitor.regime", "", True),
+            _C("p_turbulent", "f64", "that of monitor.regime", "probability", True),
         ),
         ("date",),
         "date",
@@ -35,8 +35,16 @@ MODEL_STATES = (
         (
             _C("date", "date", "session at whose close it was said"),
             _C("horizon", "i32", "sessions of the span, which begins a session later", "sessions"),
-            _C("p_turbulent", "f64", "calibrated, out of sample; null: see reason", "", True),
-            _C("base_rate", "f64", "share of turbulent spans that the fit saw", "", True),
+            _C(
+                "p_turbulent",
+                "f64",
+                "calibrated, out of sample; null: see reason",
+                "probability",
+                True,
+            ),
+            _C(
+                "base_rate", "f64", "share of turbulent spans that the fit saw", "probability", True
+            ),
             _C("threshold", "f64", "volatility above which a span is turbulent, a year", "", True),
             _C("volatility", "f64", "that of the span, a year; null until known", "", True),
             _C("outcome", "i32", "1 turbulent, 0 not; null until known", "", True),

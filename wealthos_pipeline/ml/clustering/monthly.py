@@ -73,42 +73,51 @@ def clusters(
     first = prices["date"].min() if start is None else start
     ends = calendar.lasts(first, end, "month")  # type: ignore[arg-type]
     members = universe.filter(pl.col("date").is_in(ends)).sort("date", "instrument_id")
+    days = members["date"].rle()
+    offsets = np.concatenate([[0], np.cumsum(days.struct.field("len").to_numpy())]).astype(int)
     names, returns, low = _returns(prices)
     place = {name: j for j, name in enumerate(names)}
-    parts: list[pl.DataFrame] = []
-    quality: list[dict[str, object]] = []
+    everyone = members["instrument_id"].to_list()
+    months: list[_Month] = []
     with threadpool_limits(limits=1, user_api="blas"):
-        for (day,), here in members.group_by("date", maintain_order=True):
-            at = calendar.slot(day) - low + 1  # type: ignore[arg-type]
+        for day, a, b in zip(days.struct.field("value"), offsets, offsets[1:], strict=False):
+            at = calendar.slot(day) - low + 1
             if at > len(returns):
                 continue
-            column = np.array([place[n] for n in here["instrument_id"] if n in place], np.int64)
+            column = np.array([place[n] for n in everyone[a:b] if n in place], np.int64)
             window = returns[at - WINDOW : at, column]
             enough = np.isfinite(window).sum(axis=0) >= COVERAGE * WINDOW
             ids, window = [names[j] for j in column[enough]], window[:, enough]
-            for method, state in states.items():
-                made = _month(method, ids, window, state)
-                if made is not None:
-                    frame, facts = made
-                    parts.append(frame.with_columns(date=pl.lit(day)))
-                    known = calendar.known_at(day)  # type: ignore[arg-type]
-                    quality.append({"date": day, "method": method, **facts, "known_at": known})
+            made = (_month(day, method, ids, window, state) for method, state in states.items())
+            months += [m for m in made if m is not None]
+    if not months:
+        return Clusters(rows.empty(), judged.empty())
     return Clusters(
-        rows.conform(pl.concat(parts)) if parts else rows.empty(),
-        judged.conform(
-            pl.DataFrame(quality, infer_schema_length=None).with_columns(
-                pl.col("stability_to_previous", "stayed").cast(pl.Float64).fill_nan(None)
-            )
-        )
-        if quality
-        else judged.empty(),
+        rows.conform(_member_rows(months)), judged.conform(_quality_rows(months, calendar))
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """One method at one month end: arrays by name, and the facts of ``models.cluster_quality``."""
+
+    day: date
+    method: str
+    names: list[str]
+    number: np.ndarray
+    size: np.ndarray
+    representative: np.ndarray
+    stability: np.ndarray
+    clusters: int
+    stability_to_previous: float
+    stayed: float
+    silhouette: float
+
+
 def _month(
-    method: str, ids: list[str], window: np.ndarray, state: _State
-) -> tuple[pl.DataFrame, dict[str, object]] | None:
-    """One method at one month end; ``state`` moves on."""
+    day: date, method: str, ids: list[str], window: np.ndarray, state: _State
+) -> _Month | None:
+    """``state`` moves on, unless there are too few names."""
     if len(ids) < correlation.LEAST_NAMES:
         return None
     data = sectors.residuals(window) if method == "sectors" else window
@@ -118,35 +127,55 @@ def _month(
         return None
     rho = rho[np.ix_(varies, varies)]
     names = [n for n, v in zip(ids, varies, strict=True) if v]
-    old = sorted(set(state.before.values()))
+    before = state.before
+    old = sorted(set(before.values()))
     found = correlation.partition(rho, LINKAGE[method], len(old))
-    number = matching.follow(names, found.labels, state.before, state.unused)
-    size = np.bincount(found.labels)[found.labels]
-    frame = pl.DataFrame(
-        {
-            "instrument_id": names,
-            "cluster": number.astype(np.int32),
-            "size": size.astype(np.int32),
-            "representative": representatives(rho, found.labels),
-            "stability": pl.Series(matching.companions(names, found.labels, state.before)).fill_nan(
-                None
-            ),
-        }
-    ).with_columns(pl.lit(method).alias("method"))
-    both = [k for k, n in enumerate(names) if n in state.before]
-    same = sum(state.before[names[k]] == number[k] for k in both)
-    facts: dict[str, object] = {
-        "clusters": found.clusters,
-        "names": len(names),
-        "stability_to_previous": matching.adjusted_rand(
-            matching.overlap(names, found.labels, state.before, old)
-        ),
-        "stayed": same / len(both) if both else None,
-        "silhouette": found.silhouette,
-    }
+    number = matching.follow(names, found.labels, before, state.unused)
+    same = [before[n] == k for n, k in zip(names, number, strict=True) if n in before]
+    made = _Month(
+        day, method, names, number, np.bincount(found.labels)[found.labels],
+        representatives(rho, found.labels), matching.companions(names, found.labels, before),
+        found.clusters,
+        matching.adjusted_rand(matching.overlap(names, found.labels, before, old)),
+        sum(same) / len(same) if same else float("nan"), found.silhouette,
+    )  # fmt: skip
     state.before = {n: int(k) for n, k in zip(names, number, strict=True)}
     state.unused = max(state.unused, int(number.max()) + 1)
-    return frame, facts
+    return made
+
+
+def _member_rows(months: list[_Month]) -> pl.DataFrame:
+    size = [len(m.names) for m in months]
+
+    def repeated(values: list[date] | list[str]) -> pl.Series:
+        return pl.Series(values).gather(np.repeat(np.arange(len(months)), size))
+
+    return pl.DataFrame(
+        {
+            "date": repeated([m.day for m in months]),
+            "method": repeated([m.method for m in months]),
+            "instrument_id": [n for m in months for n in m.names],
+            "cluster": np.concatenate([m.number for m in months]),
+            "size": np.concatenate([m.size for m in months]),
+            "representative": np.concatenate([m.representative for m in months]),
+            "stability": np.concatenate([m.stability for m in months]),
+        }
+    ).with_columns(pl.col("stability").fill_nan(None))
+
+
+def _quality_rows(months: list[_Month], calendar: TradingCalendar) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "date": [m.day for m in months],
+            "method": [m.method for m in months],
+            "clusters": [m.clusters for m in months],
+            "names": [len(m.names) for m in months],
+            "stability_to_previous": [m.stability_to_previous for m in months],
+            "stayed": [m.stayed for m in months],
+            "silhouette": [m.silhouette for m in months],
+            "known_at": [calendar.known_at(m.day) for m in months],
+        }
+    ).with_columns(pl.col("stability_to_previous", "stayed").fill_nan(None))
 
 
 def _resumed(stored: pl.DataFrame | None, method: str) -> _State:
