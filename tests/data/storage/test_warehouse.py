@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import duckdb
 import polars as pl
@@ -13,11 +14,27 @@ from polars.testing import assert_frame_equal
 from wealthos_pipeline.core.data import contract, load
 from wealthos_pipeline.core.errors import NoManifestError, StorageError
 from wealthos_pipeline.data.storage import manifest as manifests
-from wealthos_pipeline.data.storage import warehouse, warehouse_build
+from wealthos_pipeline.data.storage import warehouse, warehouse_build, warehouse_sql
 from wealthos_pipeline.data.storage.manifest import Snapshot
 from wealthos_pipeline.data.storage.run import Run
 
 NAMES = ("AAA", "BBB", "CCC")
+SOME = ("raw", "clean", "meta", "monitor")
+"""Layers that the file has where its whole list is not what is tested."""
+
+
+@pytest.fixture(autouse=True)
+def _some_tables(request, monkeypatch) -> None:
+    """A build makes every declared table, empty ones too: most of its time here."""
+    if request.node.name == "test_every_table_is_there_with_its_words":
+        return
+
+    def some():
+        return {n: c for n, c in load().items() if c.layer in SOME}
+
+    for module in (warehouse_build, warehouse_sql):
+        parts = vars(module.declared) | {"load": some}
+        monkeypatch.setattr(module, "declared", SimpleNamespace(**parts))
 
 
 def catalog(title: str) -> pl.DataFrame:
