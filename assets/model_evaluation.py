@@ -113,7 +113,7 @@ def _books_add_up() -> Watches:
 
 def _too_good() -> RowWatch:
     """Results that nobody should believe before they have been looked into."""
-    from wealthos_pipeline.ml.evaluation.verdict import SUSPICIOUS_IC, SUSPICIOUS_SHARPE
+    from wealthos_pipeline.ml.evaluation.words import SUSPICIOUS_IC, SUSPICIOUS_SHARPE
 
     return RowWatch(
         "models.summary",

@@ -16,7 +16,7 @@ from wealthos_pipeline.ml.evaluation.investigation import Investigation, investi
 from wealthos_pipeline.ml.evaluation.lags import LAGS, by_lag, decay
 from wealthos_pipeline.ml.evaluation.model_summary import matrix, summarise
 from wealthos_pipeline.ml.evaluation.together import ByDate, judge_by_date
-from wealthos_pipeline.ml.evaluation.verdict import suspicious, verdict
+from wealthos_pipeline.ml.evaluation.words import suspicious, verdict
 
 __all__ = [
     "LAGS",

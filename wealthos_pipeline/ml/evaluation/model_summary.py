@@ -15,7 +15,7 @@ from wealthos_pipeline.ml.evaluation.book_returns import EQUAL_WEIGHT, LONG_ONLY
 from wealthos_pipeline.ml.evaluation.by_date import column, ic_numbers, mean
 from wealthos_pipeline.ml.evaluation.calibration import pooled_slope
 from wealthos_pipeline.ml.evaluation.sections import Floats
-from wealthos_pipeline.ml.evaluation.verdict import verdict
+from wealthos_pipeline.ml.evaluation.words import verdict
 from wealthos_pipeline.stats.bootstrap import block_length
 from wealthos_pipeline.stats.pbo import overfitting_probability
 from wealthos_pipeline.stats.sharpe import judge
@@ -65,8 +65,7 @@ def summarise(
             numbers: dict[str, object] = {
                 "model": model, "horizon": h, **ic_numbers(part, h), **together,
                 **_performance(held, books, deflation), "calibration_slope": pooled_slope(part),
-                "brier": mean(column(part, "brier")),
-"known_at": _last(part, held),
+                "brier": mean(column(part, "brier")), "known_at": _last(part, held),
             }  # fmt: skip
             rows.append(numbers | {"verdict": verdict(_plain(numbers))})
     frame = pl.DataFrame(rows, schema=terms.schema())

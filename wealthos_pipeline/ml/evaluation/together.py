@@ -10,7 +10,9 @@ import polars as pl
 
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
-from wealthos_pipeline.ml.evaluation import by_date, calibration, lags
+from wealthos_pipeline.ml.evaluation.by_date import table as by_date
+from wealthos_pipeline.ml.evaluation.calibration import table as by_bin
+from wealthos_pipeline.ml.evaluation.lags import table as by_lag
 from wealthos_pipeline.ml.evaluation.sections import sections
 
 
@@ -42,7 +44,7 @@ def judge_by_date(
         names = ("evaluation", "evaluation_lags", "evaluation_bins")
         return ByDate(*(contract(f"models.{n}").empty() for n in names))
     return ByDate(
-        by_date.table(found, calendar, classifiers),
-        lags.table(found, calendar),
-        calibration.table(found, calendar, classifiers),
+        by_date(found, calendar, classifiers),
+        by_lag(found, calendar),
+        by_bin(found, calendar, classifiers),
     )
