@@ -56,7 +56,7 @@ EXTRA_AT_THE_END = {
 }  # fmt: skip
 """Estimated at month ends and, besides, at the latest session."""
 
-OF_A_RUN = {"meta.certificates"}
+OF_A_RUN = {"meta.certificates", "meta.fits"}
 """Of a run and its clock, not of the data."""
 
 OPEN_ENDED = {

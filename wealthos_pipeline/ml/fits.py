@@ -167,10 +167,11 @@ def cannot(error: BaseException) -> bool:
     if not isinstance(error, ValueError):
         return False
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] in NUMERICAL:
+            return True
         trace = trace.tb_next
-    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
-    return where.split(".")[0] in NUMERICAL
+    return False
 
 
 def failing(spec: ModelSpec, error: BaseException) -> str:

@@ -1,0 +1,252 @@
+"""Several models in one run, each with its own horizon, label, window, weights and parameters; what
+cannot be fitted says so and disturbs no other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import polars as pl
+import pytest
+
+from wealthos_pipeline import ml
+from wealthos_pipeline.core.errors import ModelError
+from wealthos_pipeline.core.model import ModelSpec, Range, Search, Weighting
+from wealthos_pipeline.ml import checks, fits, predictors, registry, schedule
+
+FEATURES = ("signal", "noise_a", "noise_b", "sparse")
+WINDOWS = {"train_sessions": 250, "min_train_sessions": 120, "every": 2}
+
+
+def spec(name: str, **body: object) -> ModelSpec:
+    return ModelSpec.model_validate({"name": name, "family": "ridge", "horizon": 5, **WINDOWS, **body})  # fmt: skip
+
+
+MODELS = (
+    spec("plain"),
+    spec("month", horizon=20, label="excess", every=4),
+    spec("steady", label="volatility_scaled", features=("signal", "noise_*")),
+    spec("growing", window="expanding", weighting=Weighting(uniqueness=True, half_life=120.0)),
+    spec("trees", family="lightgbm", label="direction", params={"trees": 8}),
+)
+
+
+def run(world, settings, models=MODELS, **more):
+    keywords = {"feature_names": FEATURES, "end": world.end} | more
+    return ml.fit_and_predict(
+        world.scores, world.prices, world.universe, world.calendar, settings, models=models,
+        **keywords,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def short(world):
+    return world.until(date(2003, 2, 14))
+
+
+@pytest.fixture(scope="module")
+def made(short, settings):
+    return run(short, settings)
+
+
+def test_each_model_has_what_its_specification_says(short, made) -> None:
+    rows = {r["model"]: r for r in made.registry.filter(pl.col("kind") == "live").to_dicts()}
+    assert {m: r["horizon"] for m, r in rows.items()} == {s.name: s.horizon for s in MODELS}
+    assert json.loads(rows["steady"]["features"]) == ["signal", "noise_a", "noise_b"]
+    assert [rows[s.name]["spec_hash"] for s in MODELS] == [s.spec_hash for s in MODELS]
+    assert {rows[n]["family"] for n in ("plain", "trees")} == {"ridge", "lightgbm"}
+    calendar = short.calendar
+    for s in MODELS:
+        row = rows[s.name]
+        assert calendar.offset(row["train_cutoff"], 1 + s.horizon) < row["refit_date"]
+        assert calendar.slot(row["train_cutoff"]) % s.every == 0
+    first = calendar.date_of(calendar.slot(date(2001, 1, 2)) // 2 * 2 + 2)
+    assert abs((rows["growing"]["train_start"] - first).days) <= 4  # from the beginning of the data
+    span = calendar.slot(rows["plain"]["refit_date"]) - calendar.slot(rows["plain"]["train_start"])
+    assert span <= 250 + 5 + 2
+    horizons = made.predictions.select("model", "horizon").unique().sort("model")
+    assert dict(horizons.rows()) == {s.name: s.horizon for s in MODELS}
+
+
+def test_a_model_among_others_is_the_model_alone(short, settings, made) -> None:
+    for name in ("plain", "growing"):
+        own = tuple(s for s in MODELS if s.name == name)
+        alone = run(short, settings, own)
+        mine = pl.col("model") == name
+        assert alone.predictions.equals(made.predictions.filter(mine))
+        assert alone.registry.equals(made.registry.filter(mine))
+
+
+def test_what_was_written_passes_its_checks_and_a_spoilt_table_does_not(short, made) -> None:
+    calendar = short.calendar
+    found = checks.faults(made.predictions, made.registry, calendar)
+    assert not any(found.values())
+    p, r = made.predictions, made.registry
+    late = r.with_columns(refit_date=pl.lit(date(2003, 2, 14)))
+    spoilt = {
+        "fits_on_record": (p, r.filter(pl.col("model") != "plain"), "does not have"),
+        "fitted_before_predicting": (p, late, "was fitted on 2003-02-14, later"),
+        "labels_known_at_fit": (p, r.with_columns(train_cutoff="refit_date"), "fitted before the open"),
+        "predictions_vary": (p.with_columns(prediction=pl.lit(np.nan)), r, "no finite numbers"),
+        "z_centred": (p.with_columns(pl.col("z") + 0.1), r, "z has a mean of 0.1"),
+    }  # fmt: skip
+    for check, (predictions, fitted, words) in spoilt.items():
+        assert words in checks.faults(predictions, fitted, calendar)[check][0]
+    flat = p.with_columns(prediction=pl.lit(0.5))
+    assert "same prediction on" in checks.vary(flat)[0]
+
+
+class Fails:
+    """A family whose fits end in ``error``."""
+
+    params: dict[str, float] = {}  # noqa: RUF012
+
+    def __init__(self, error: Exception) -> None:
+        self.name, self.error = "plain", error
+
+    def fit(self, rows):
+        if isinstance(self.error, FileNotFoundError):  # stands for a ValueError of a library
+            import scipy.linalg
+
+            scipy.linalg.solve(np.full((2, 2), np.nan), np.ones(2))
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ModelError("the class 1 never occurs in 100 training rows"), "plain: the class 1 never occurs"),
+        (np.linalg.LinAlgError("Singular matrix"), "(LinAlgError: Singular matrix)"),
+        (FileNotFoundError(), "(ValueError: array must not contain infs or NaNs)"),
+    ],
+)  # fmt: skip
+def test_a_family_that_cannot_be_fitted_disturbs_no_other(
+    short, settings, made, monkeypatch, error, words
+) -> None:
+    honest = predictors.make
+    monkeypatch.setattr(
+        predictors, "make",
+        lambda s, **more: Fails(error) if s.name == "plain" else honest(s, **more),
+    )  # fmt: skip
+    got = run(short, settings, MODELS[:2])
+    reasons = got.absences.filter(pl.col("model") == "plain")["reason"]
+    assert words in reasons[-1]
+    other = pl.col("model") == "month"
+    assert got.predictions.equals(made.predictions.filter(other))
+
+
+def test_a_fault_of_the_program_is_not_taken_for_one_of_the_data(
+    short, settings, monkeypatch
+) -> None:
+    monkeypatch.setattr(predictors, "make", lambda s, **more: Fails(TypeError("no such field")))
+    with pytest.raises(TypeError, match="no such field"):
+        run(short, settings, MODELS[:1])
+    assert not fits.cannot(ValueError("raised here"))
+
+
+def test_bad_input_is_absent_in_words(short, settings, made) -> None:
+    lost = spec("lost", features=("momentum_*",))
+    young = spec("young", min_train_sessions=2000, train_sessions=2520)
+    typo = spec("typo", params={"alpa": 1.0})
+    flat = short.prices.with_columns(
+        tr_index=pl.col("slot").cast(pl.Float64)
+    )  # every name has the same return
+    rise = spec("rise", family="direction", label="direction")
+    up = short.prices.with_columns(
+        tr_index=pl.col("slot") * (2.0 + pl.col("instrument_id").rank("dense"))
+    )
+    got = run(short, settings, (MODELS[0], lost, young, typo))
+    last = {r["model"]: r["reason"] for r in got.absences.to_dicts()}
+    assert "the scores have no column momentum_*" in last["lost"]
+    assert "2000 are needed" in last["young"]
+    assert "no parameter 'alpa' (did you mean alpha?)" in last["typo"]
+    assert got.predictions.equals(made.predictions.filter(pl.col("model") == "plain"))
+
+    constant = run(replace(short, prices=flat), settings, (MODELS[0],))
+    assert "differing labels" in constant.absences["reason"][-1]
+    blind = short.scores.with_columns(pl.lit(None, dtype=pl.Float32).alias(f) for f in FEATURES)
+    nothing = run(replace(short, scores=blind), settings, (MODELS[0],))
+    assert "names with features" in nothing.absences["reason"][-1]
+    grown = up.with_columns(tr_index=pl.col("tr_index").pow(1.0 + pl.col("instrument_id").rank("dense") / 100))  # fmt: skip
+    never = run(replace(short, prices=grown), settings, (rise,))
+    assert never.predictions.is_empty()
+    assert "never occurs" in never.absences["reason"][-1] or "one class" in never.absences["reason"][-1]  # fmt: skip
+
+
+def test_a_search_serves_fits_from_its_own_refit_date_on(short, settings) -> None:
+    space = {"alpha": Range(low=1.0, high=1e4, log=True)}
+    model = spec("tuned", search=Search(trials=5, space=space), params={"alpha": 10.0})
+    found = pl.DataFrame(
+        {
+            "model": ["tuned", "tuned", "other"],
+            "refit_date": [date(2002, 4, 1), date(2002, 10, 1), date(2002, 7, 1)],
+            "params": ['{"alpha": 250.0}', '{"alpha": 777.0}', '{"alpha": 1.0}'],
+            "trials": [5, 4, 9],
+            "spec_hash": [model.spec_hash, model.spec_hash, model.spec_hash],
+        }
+    )
+    got = run(short, settings, (model,), searches=found)
+    walk = got.registry.filter(pl.col("kind") == "walk_forward").sort("refit_date")
+    alphas = {
+        r["refit_date"]: (json.loads(r["params"])["alpha"], r["trials"]) for r in walk.to_dicts()
+    }
+    assert alphas[date(2002, 1, 2)] == (10.0, None)
+    assert alphas[date(2002, 4, 1)] == alphas[date(2002, 7, 1)] == (250.0, 5)
+    assert alphas[date(2002, 10, 1)] == (777.0, 4)
+    edited = model.model_copy(update={"every": 3})  # another definition: not searched yet
+    assert fits.tuned(found, edited, date(2002, 12, 2)) is None
+
+
+def test_a_pinned_fit_serves_instead_of_the_live_one(short, settings, made) -> None:
+    old = made.registry.filter(
+        (pl.col("model") == "plain") & (pl.col("refit_date") == date(2002, 7, 1))
+    ).row(0, named=True)
+    kept = json.loads(json.dumps(old, default=str))
+    got = run(short, settings, MODELS[:2], pins={"plain": kept})
+    live = got.predictions.filter(pl.col("kind") == "live")
+    assert set(live.filter(pl.col("model") == "plain")["model_id"]) == {old["model_id"]}
+    assert set(live.filter(pl.col("model") == "plain")["train_cutoff"]) == {old["train_cutoff"]}
+    month = pl.col("model") == "month"
+    assert got.predictions.filter(month).equals(made.predictions.filter(month))
+    walk = (pl.col("model") == "plain") & (pl.col("kind") == "walk_forward")
+    assert got.predictions.filter(walk).equals(made.predictions.filter(walk))
+    assert not checks.on_record(got.predictions, got.registry)
+    wrong = {
+        "its artefact is damaged": kept | {"artefact": kept["artefact"] + " "},
+        "it is a fit of month": kept | {"model": "month"},
+        "lacks artefact": {k: v for k, v in kept.items() if k != "artefact"},
+        "after 2003-02-14": kept | {"refit_date": "2003-03-03"},
+    }
+    for words, record in wrong.items():
+        spoilt = run(short, settings, MODELS[:1], pins={"plain": record})
+        (reason,) = spoilt.absences.filter(pl.col("kind") == "live").filter(pl.col("refit_date") > date(2003, 1, 31))["reason"]  # fmt: skip
+        assert words in reason
+
+
+def test_a_stored_fit_of_another_version_is_made_again_and_told(short, settings, made) -> None:
+    day = date(2003, 2, 3)
+    other = made.registry.with_columns(artefact=pl.col("artefact").str.replace('"format":', '"format":9', literal=True))  # fmt: skip
+    other = other.with_columns(
+        artefact_hash=pl.col("artefact").map_elements(registry.artefact_hash, pl.String)
+    )
+    got = run(short, settings, MODELS[:1], start=day, registry=other)
+    later = (pl.col("model") == "plain") & (pl.col("date") >= day)
+    assert got.predictions.equals(made.predictions.filter(later))
+    assert got.remarks
+    assert "is fitted again" in got.remarks[0]
+    reused = run(short, settings, MODELS[:1], start=day, registry=made.registry)
+    assert not reused.remarks
+    assert reused.fits.filter(pl.col("kind") == "walk_forward").is_empty()
+    assert reused.predictions.equals(got.predictions)
+    merged = registry.merged(made.registry, got.registry, day)
+    assert set(got.predictions["model_id"]) <= set(merged["model_id"])
+
+
+def test_how_far_back_a_run_must_reach(settings) -> None:
+    assert schedule.lookback((), settings) == ml.lookback(settings)
+    assert schedule.lookback([spec("x", window="expanding")], settings) is None
+    scaled = spec("x", label="volatility_scaled", train_sessions=1000)
+    plain = spec("x", train_sessions=1000)
+    assert schedule.lookback([scaled], settings) == schedule.lookback([plain], settings) + 64
