@@ -35,7 +35,9 @@ def check(fit: Mapping[str, Any]) -> Fitted:
     try:
         return predictors.read(fit["artefact"])
     except ModelError as error:
-        raise ModelError(f"the fit {fit['model_id']} cannot be used: {error}") from None
+        raise ModelError(
+            f"the fit {fit['model_id']} cannot be used by this version of the program: {error}"
+        ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"the fit {fit['model_id']} cannot be read ({type(error).__name__}: {error}): it was made by "
