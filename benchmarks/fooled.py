@@ -66,7 +66,7 @@ def passes(x: np.ndarray) -> tuple[list[bool], float]:
     rho = trials.mean_correlation(x)
     effective = trials.effective_trials(x)
     plain = trials.trial_variance(ratios)
-    own = trials.trial_variance(ratios, mean_correlation=rho)
+    own = trials.trial_variance(ratios, mean_correlation=rho, periods=len(x))
     counts = (
         (1.0, 0.0),
         (float(k), plain),
@@ -85,7 +85,7 @@ def passes(x: np.ndarray) -> tuple[list[bool], float]:
 def noise(draws: int) -> Iterator[str]:
     """Share of lots of worthless trials whose best has DSR > 0.95."""
     yield row(
-        "returns", "trials", "N", "N̂", "PSR, as if one", "raw N, V", "N̂, V / (1 − ρ̄)", "ρ̄ + (1 − ρ̄) N",
+        "returns", "trials", "N", "N̂", "PSR, as if one", "raw N, V", "N̂, V + ρ̄ / T", "ρ̄ + (1 − ρ̄) N",
         "participation ratio", "N̂, V",
     )  # fmt: skip
     yield rule(10)

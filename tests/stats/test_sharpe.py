@@ -9,6 +9,7 @@ from scipy import stats
 from wealthos_pipeline.stats.sharpe import (
     deflated_sharpe,
     expected_maximum,
+    judge,
     minimum_track_record,
     moments,
     probabilistic_sharpe,
@@ -69,18 +70,56 @@ def test_degenerate_inputs_are_nan_or_refused() -> None:
     assert math.isnan(sharpe_ratio(np.full(10, 0.01)))
     assert all(math.isnan(m) for m in moments(np.array([0.1])))
     assert math.isnan(probabilistic_sharpe(0.1, 1))
-    with pytest.raises(ValueError, match="trials"):
-        expected_maximum(0.5, 1.0)
+    rounding = np.full(10, 0.1) + np.tile([0.0, 1e-17], 5) * 3
+    assert math.isnan(sharpe_ratio(rounding))
+    for trials, variance in ((0.5, 1.0), (0.0, 1.0), (2, -1.0), (math.nan, 1.0), (2, math.nan)):
+        with pytest.raises(ValueError, match="trials"):
+            deflated_sharpe(0.1, 100, trials=trials, variance=variance)
+    with pytest.raises(ValueError, match="confidence"):
+        minimum_track_record(0.1, confidence=0.3)
 
 
-def test_deflated_sharpe_rejects_noise_at_most_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(9)
-    passed = 0
-    for _ in range(400):
-        x = rng.standard_normal((250, 5))
-        ratios = x.mean(axis=0) / x.std(axis=0, ddof=1)
-        passed += (
-            deflated_sharpe(float(ratios.max()), 250, trials=5, variance=float(ratios.var(ddof=1)))
-            > 0.95
-        )
-    assert passed <= 20  # 5 % of 400
+def test_no_variance_among_trials_is_no_deflation() -> None:
+    """All trials have shown the same ratio: nothing was gained by picking."""
+    assert deflated_sharpe(**DAILY, trials=50, variance=0.0) == probabilistic_sharpe(**DAILY)
+
+
+def test_a_negative_ratio_is_probably_below_zero_and_never_long_enough() -> None:
+    x = np.random.default_rng(3).standard_t(5, 400) * 0.01 - 0.001
+    found = judge(x, trials=10, variance=0.003)
+    assert found.ratio < 0
+    assert 0.0 < found.dsr < found.psr < 0.5
+    assert found.minimum == math.inf
+
+
+def test_two_returns_can_be_judged_and_one_cannot() -> None:
+    two = judge(np.array([0.01, 0.03, np.nan]))
+    assert two.observations == 2
+    # two values are as far from normal as can be: skew 0, kurtosis 1, and the variance is 1
+    assert two.psr == two.dsr == pytest.approx(stats.norm.cdf(two.ratio))
+    for nothing in ([0.01], [], [0.01] * 30):
+        found = judge(np.array(nothing))
+        assert all(math.isnan(v) for v in (found.ratio, found.psr, found.dsr, found.minimum))
+
+
+def test_judging_is_the_three_in_one() -> None:
+    x = np.random.default_rng(4).standard_normal(500) + 0.05
+    found = judge(x, trials=7.5, variance=0.002)
+    shape = {"skew": stats.skew(x), "kurtosis": stats.kurtosis(x, fisher=False)}
+    assert found.psr == pytest.approx(probabilistic_sharpe(found.ratio, 500, **shape))
+    assert found.dsr == pytest.approx(
+        deflated_sharpe(found.ratio, 500, trials=7.5, variance=0.002, **shape)
+    )
+    assert found.minimum == pytest.approx(minimum_track_record(found.ratio, **shape))
+
+
+def test_returns_that_overlap_count_only_where_they_do_not() -> None:
+    daily = np.random.default_rng(5).standard_normal(2019) + 0.02
+    weeks = np.convolve(daily, np.ones(20), "valid")
+    found = judge(weeks, spacing=20)
+    assert found.observations == 100
+    apart = [judge(weeks[s::20]).psr for s in range(20)]
+    assert found.psr == pytest.approx(np.mean(apart), abs=0.05)
+    assert judge(weeks).psr > found.psr
+    with pytest.raises(ValueError, match="spacing"):
+        judge(weeks, spacing=0)

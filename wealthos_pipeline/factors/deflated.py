@@ -38,7 +38,9 @@ def with_deflated(
         apart = x[::h]
         effective = stats.effective_trials(apart) + (tried - len(names))
         variance = stats.trial_variance(
-            stats.ratios(x), mean_correlation=stats.mean_correlation(apart)
+            stats.ratios(x),
+            mean_correlation=stats.mean_correlation(apart),
+            periods=stats.typical_periods(apart),
         )
         judged = [judge(c, trials=effective, variance=variance, spacing=h) for c in x.T]
         parts.append(

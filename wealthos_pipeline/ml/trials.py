@@ -225,14 +225,18 @@ def deflation(trials: pl.DataFrame, subject: Subject, blocks: Sequence[Block]) -
     columns = sum(b.returns.shape[1] for b in known)
     raw = max(counted(trials, subject), columns)
     ratios = [stats.ratios(b.returns) / math.sqrt(b.overlap) for b in known]
-    pairs = np.array([max(len(r) * (len(r) - 1), 0) for r in ratios])
-    means = [stats.mean_correlation(b.returns[:: b.overlap]) for b in known]
-    rho = float(np.dot(pairs, means)) / (columns * (columns - 1)) if columns > 1 else 0.0
+    # what likeness took away from the variance across trials: Σ ρ / T over the pairs within blocks, over all pairs
+    taken = sum(
+        len(r) * (len(r) - 1) * max(stats.mean_correlation(b.returns[:: b.overlap]), 0.0)
+        / stats.typical_periods(b.returns)
+        for b, r in zip(known, ratios, strict=True)
+    )  # fmt: skip
+    pairs = max(columns * (columns - 1), 1)
     effective = sum(stats.effective_trials(b.returns[:: b.overlap]) for b in known)
     return stats.Deflation(
         raw,
         max(effective + raw - columns, 1.0),
-        stats.trial_variance(np.concatenate([np.zeros(0), *ratios]), mean_correlation=rho),
+        stats.trial_variance(np.concatenate([np.zeros(0), *ratios])) + taken / pairs,
     )
 
 

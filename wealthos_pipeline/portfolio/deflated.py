@@ -43,12 +43,10 @@ def judged(
     out: dict[Key, dict[str, object]] = {}
     for kind in dict.fromkeys(kind for _, kind in series):
         mine = {k: s for k, s in series.items() if k[1] == kind and k[0] != BENCHMARK and k in held}
-        raw = max(tried, len(mine), 1)
-        x = _matrix(list(mine.values()))
-        effective = (stats.effective_trials(x) if mine else 0.0) + (raw - len(mine))
-        known = stats.ratios(x) if mine else np.zeros(0)
-        rho = stats.mean_correlation(x) if mine else 0.0
-        variance = stats.trial_variance(known, mean_correlation=rho)
+        by = stats.Deflation(max(tried, 1), 1.0, 0.0)
+        if mine:
+            further = max(tried - len(mine), 0)
+            by = stats.deflation(_matrix(list(mine.values())), further=further)
         for key, returns in series.items():
             if key[1] != kind:
                 continue
@@ -58,20 +56,20 @@ def judged(
                 continue
             found = judge(
                 returns["r"].to_numpy(),
-                trials=effective if picked else 1.0,
-                variance=variance if picked else 0.0,
+                trials=by.effective if picked else 1.0,
+                variance=by.variance if picked else 0.0,
             )
-            out[key] = _row(found, raw, effective, picked=picked)
+            out[key] = _row(found, by, picked=picked)
     return out
 
 
-def _row(found: Judgement, raw: int, effective: float, *, picked: bool) -> dict[str, object]:
+def _row(found: Judgement, by: stats.Deflation, *, picked: bool) -> dict[str, object]:
     deflated = picked and math.isfinite(found.dsr)
     return {
         "psr": found.psr if math.isfinite(found.psr) else None,
         "dsr": found.dsr if deflated else None,
-        "trials": raw if picked else None,
-        "effective_trials": effective if picked else None,
+        "trials": by.raw if picked else None,
+        "effective_trials": by.effective if picked else None,
     }
 
 
@@ -86,8 +84,6 @@ def _excess(part: pl.DataFrame, rf: pl.DataFrame | None) -> pl.DataFrame:
 
 def _matrix(series: list[pl.DataFrame]) -> np.ndarray:
     """(T, k) over the dates that any has, NaN where one has none."""
-    if not series:
-        return np.zeros((0, 0))
     days = pl.concat([s.select("date") for s in series]).unique().sort("date")
     columns = [
         days.join(s, on="date", how="left", maintain_order="left")["r"].fill_null(math.nan).to_numpy()

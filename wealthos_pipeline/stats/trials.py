@@ -9,9 +9,9 @@ each other's opposites, which a mean correlation cannot see, it counts the clust
 without the fractional parts of large eigenvalues, which make theirs jump. Correlations that are only noise are
 shrunk towards 0 first (Schäfer & Strimmer 2005), so that few periods do not make independent trials look alike.
 
-Alike trials also have Sharpe ratios that lie near each other: the variance across trials is ``σ² (1 − ρ̄)`` when
-that of one is σ². To deflate by N̂ *and* by that variance counts the likeness twice, and lets noise through in up
-to 9 % of cases at 5 % (``docs/research/statistics.md``); ``trial_variance`` takes it out.
+Alike trials also have Sharpe ratios that lie near each other: of worthless ones the variance across trials is
+``(1 − ρ̄) / T``, that of each ``1 / T``. To deflate by N̂ *and* by the first counts the likeness twice, and lets
+noise through in 10 % of cases at 5 % (``docs/research/statistics.md``); ``trial_variance`` adds what is missing.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from typing import Literal
 import numpy as np
 
 Rule = Literal["eigenvalues", "mean_correlation", "participation"]
-
-MOST_ALIKE = 0.99
-"""Mean correlation beyond which the variance across trials is divided by no less than 1 − this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,13 @@ def effective_trials(returns: np.ndarray, *, rule: Rule = "eigenvalues") -> floa
     counts as independent. rule: ``eigenvalues`` as the module says; ``mean_correlation`` Bailey & López de Prado's
     ``ρ̄ + (1 − ρ̄) k``; ``participation`` the participation ratio ``(Σλ)² / Σλ²``. ValueError without columns.
     """
-    r, n = _correlations(returns)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):  # the bits must not depend on the number of threads
+        return _effective(*_correlations(returns), rule)
+
+
+def _effective(r: np.ndarray, n: np.ndarray, rule: Rule = "eigenvalues") -> float:
     k = len(r)
     if k == 1:
         return 1.0
@@ -59,26 +62,40 @@ def effective_trials(returns: np.ndarray, *, rule: Rule = "eigenvalues") -> floa
     elif rule == "participation":
         found = k * k / float(np.sum(_shrunk(r, n) ** 2))
     else:
-        found = float(np.sum(np.clip(_eigenvalues(_shrunk(r, n)), 0.0, 1.0)))
+        found = float(np.sum(np.clip(np.linalg.eigvalsh(_shrunk(r, n)), 0.0, 1.0)))
     return min(max(found, 1.0), float(k))
 
 
 def mean_correlation(returns: np.ndarray) -> float:
     """Mean correlation among the columns of ``returns`` (as in ``effective_trials``); 0 for one column."""
-    return _mean_off_diagonal(_correlations(returns)[0])
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return _mean_off_diagonal(_correlations(returns)[0])
 
 
-def trial_variance(sharpes: np.ndarray, *, mean_correlation: float = 0.0) -> float:
+def trial_variance(
+    sharpes: np.ndarray, *, mean_correlation: float = 0.0, periods: float = math.inf
+) -> float:
     """Variance of the per-period Sharpe ratio of an independent trial, from those of ``sharpes``; NaN are dropped.
 
-    The sample variance (ddof 1), which is Bailey & López de Prado's V, over ``1 − mean_correlation``: use that with
-    ``effective_trials``, and the plain variance (0) with the raw number. 0 for fewer than two ratios.
+    The sample variance (ddof 1), which is Bailey & López de Prado's V, and what their likeness has taken away from
+    it: ``ρ̄ / T``, with T ``periods`` of returns (where they differ, their harmonic mean). Use that with
+    ``effective_trials``, and the plain variance (neither argument) with the raw number. A negative correlation takes
+    nothing away. 0 for fewer than two ratios.
     """
     x = np.asarray(sharpes, dtype=np.float64).ravel()
     x = x[np.isfinite(x)]
     if len(x) < 2:
         return 0.0
-    return float(np.var(x, ddof=1)) / (1.0 - min(max(mean_correlation, 0.0), MOST_ALIKE))
+    return float(np.var(x, ddof=1)) + max(mean_correlation, 0.0) / periods
+
+
+def typical_periods(returns: np.ndarray) -> float:
+    """Harmonic mean of the periods that the columns of ``returns`` (T, k) have; inf without any."""
+    counts = np.isfinite(np.asarray(returns, dtype=np.float64)).sum(axis=0)
+    counts = counts[counts > 1]
+    return float(len(counts) / np.sum(1.0 / counts)) if len(counts) else math.inf
 
 
 def deflation(
@@ -97,17 +114,22 @@ def deflation(
     k = x.shape[1]
     if not k and not further:
         raise ValueError("no trial: nothing to deflate by")
+    from threadpoolctl import threadpool_limits
+
+    rho, effective = 0.0, 0.0
+    if k:
+        with threadpool_limits(1, "blas"):
+            r, n = _correlations(x)
+            rho, effective = _mean_off_diagonal(r), _effective(r, n)
     own = ratios(x)
     others = np.zeros(0) if sharpes is None else np.asarray(sharpes, dtype=np.float64).ravel()
-    rho = mean_correlation(x) if k else 0.0
     known, unknown = int(np.isfinite(own).sum()), int(np.isfinite(others).sum())
     pairs = (known + unknown) * (known + unknown - 1)
     rho = rho * known * (known - 1) / pairs if pairs else 0.0
-    return Deflation(
-        k + further,
-        (effective_trials(x) if k else 0.0) + further,
-        trial_variance(np.concatenate([own, others]), mean_correlation=rho),
+    variance = trial_variance(
+        np.concatenate([own, others]), mean_correlation=rho, periods=typical_periods(x)
     )
+    return Deflation(k + further, effective + further, variance)
 
 
 def ratios(returns: np.ndarray) -> np.ndarray:
@@ -122,11 +144,9 @@ def _correlations(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x = np.asarray(returns, dtype=np.float64)
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"returns must be periods × at least 1 trial, found shape {x.shape}")
-    from threadpoolctl import threadpool_limits
-
     known = np.isfinite(x)
     m = known.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"), threadpool_limits(1, "blas"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         count = m.sum(axis=0)
         centre = np.where(count > 0, np.where(known, x, 0.0).sum(axis=0) / count, 0.0)
         e = np.where(known, x - centre, 0.0)
@@ -156,14 +176,6 @@ def _shrunk(r: np.ndarray, n: np.ndarray) -> np.ndarray:
     out = (1.0 - min(noise / total, 1.0)) * r
     np.fill_diagonal(out, 1.0)
     return out
-
-
-def _eigenvalues(r: np.ndarray) -> np.ndarray:
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, "blas"):
-        found: np.ndarray = np.linalg.eigvalsh(r)
-    return found
 
 
 def _mean_off_diagonal(r: np.ndarray) -> float:
