@@ -23,7 +23,7 @@ _ISSUED = (
 _JUDGED = (
     "portfolio.nav",
     "portfolio.risk", "portfolio.risk_outcomes", "portfolio.solves", "portfolio.targets",
-    "factors.performance", "models.evaluation", "monitor.regime", "clean.quarantine", "clean.prices",
+    "factors.performance", "models.evaluation", "models.drift", "models.live", "monitor.regime", "clean.quarantine", "clean.prices",
 )  # fmt: skip
 
 
@@ -95,7 +95,10 @@ def _heat(work: Work, marks: pl.DataFrame, whole: pl.DataFrame) -> dg.MarkdownMe
     contract("monitor.alerts"),
     group="monitor",
     inputs=(*_JUDGED, "clean.series", "meta.coverage", "factors.admissions", "models.registry"),
-    rooms=tuple(f"market_monitor/{name}.py" for name in ("alerts", "evidence", "known", "rules")),
+    rooms=tuple(
+        f"market_monitor/{name}.py"
+        for name in ("alerts", "evidence", "known", "model_health", "rules")
+    ),
     owner="team:portfolio",
     definition=lambda s: file_hash(s.root / "failures.jsonl"),
     latest_only={"monitor.alerts": None},

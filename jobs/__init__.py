@@ -9,7 +9,10 @@ from assets.ingest import ingest
 
 RAW = tuple(c.name for c in ingest.contracts)
 
-EVERYTHING = dg.AssetSelection.all()
+SEARCHES = dg.AssetSelection.assets(asset_key("models.searches"))
+
+EVERYTHING = dg.AssetSelection.all() - SEARCHES
+"""What a run computes. Searching parameters takes long, and is a person's decision."""
 
 daily = dg.define_asset_job(
     "daily",
@@ -43,4 +46,14 @@ report = dg.define_asset_job(
     description="Render and send the report of the last complete run again.",
 )
 
-JOBS = (daily, retrain, backfill, from_raw, report)
+search = dg.define_asset_job(
+    "search",
+    selection=SEARCHES
+    | dg.AssetSelection.assets(asset_key("meta.checks"), asset_key("publish.manifest")),
+    description="Search parameters of the models that say how; the fits of the next run use what was found.",
+    tags={"wealthos/kind": "search"},
+)
+"""With the manifest, because what no manifest names is rolled back by the next run; with the checks, which it
+carries over."""
+
+JOBS = (daily, retrain, backfill, from_raw, report, search)

@@ -52,6 +52,24 @@ INPUTS: Final[Mapping[str, Need]] = {
     "factors.performance": Need(
         ("factor", "universe", "horizon", "date", "rank_ic", "known_at"), None
     ),
+    "models.drift": Need(
+        (
+            "model",
+            "date",
+            "subject",
+            "psi",
+            "psi_limit",
+            "stability",
+            "stability_low",
+            "stability_high",
+            "turnover",
+            "turnover_before",
+            "drifted",
+            "known_at",
+        ),
+        30,
+    ),
+    "models.live": Need(("model", "horizon", "date", "rank_ic", "expected_rank_ic", "known_at")),
     "monitor.regime": Need(("date", "p_turbulent", "regime"), 5),
     "clean.prices": Need(("instrument_id", "date", "slot", "known_at"), 40),
     "clean.series": Need(("series", "tenor", "date", "frequency", "known_at")),

@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from wealthos_pipeline.market_monitor import model_health
 from wealthos_pipeline.market_monitor.alerts import Finding, Rule, State
 from wealthos_pipeline.market_monitor.evidence import kupiec_p, mean_with_overlap, signed
 
@@ -288,6 +289,24 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule("factor_flip", "Factor's sign has turned", ((1.65, "warning"),), factor_flip),
     Rule("factor_decay", "Factor has decayed", ((0.75, "info"),), factor_decay),
+    Rule(
+        "feature_drift",
+        "Features drift",
+        ((0.1, "info"), (0.25, "warning")),
+        model_health.feature_drift,
+    ),
+    Rule(
+        "prediction_drift",
+        "Predictions drift",
+        ((0.1, "info"), (0.25, "warning")),
+        model_health.prediction_drift,
+    ),
+    Rule(
+        "live_ic_decay",
+        "Live predictions fall short",
+        ((1.65, "info"), (2.33, "warning")),
+        model_health.live_ic_decay,
+    ),
     Rule("regime_change", "Regime change", ((1.0, "info"), (2.0, "warning")), regime_change),
     Rule("stale_instrument", "Instrument without bars", ((5.0, "warning"),), stale_instrument, 5.0),
     Rule("stale_series", "Series without new values", ((1.0, "warning"),), stale_series),

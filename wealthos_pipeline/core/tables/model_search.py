@@ -68,8 +68,6 @@ MODEL_SEARCH = (
             _known("that of the last label used; of gain that of the last bar before the fit"),
         ),
         ("model", "model_id", "method", "feature"),
-        "refit_date",
-        "column",
     ),
     TableContract(
         "models.drift",

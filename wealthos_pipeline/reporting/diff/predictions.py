@@ -36,7 +36,8 @@ _AFTER = frozenset(
      "risk_quality", "risk_of_holdings", "risk_tests", "resampled_paths", "risk_contributions", "stress_tests",
      "attribution", "order_lists", "dates", "issued_orders", "fills", "shortfalls", "holdings_prices",
      "coverage", "alerts", "issued", "checks", "catalog", "regime", "signals", "opportunities", "holdings",
-     "redundancy", "admissions", "model_returns", "model_summary", "market_state", "turbulence", "clusters")
+     "redundancy", "admissions", "model_returns", "model_summary", "market_state", "turbulence", "clusters",
+     "searches", "importance", "drift")
 )  # fmt: skip
 """Stages that do not feed the scores."""
 
