@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_pages import families_page
+
 from factor_pages import factor_pages, language_page
 from page_parts import DOCS, MADE, table
 
@@ -308,6 +310,7 @@ def pages() -> dict[Path, str]:
     own = {"tables.md": tables_page(), "cli.md": cli_page(), "rules.md": rules_page()}
     own["factors/language.md"] = language_page()
     own["portfolio/mandates.md"] = mandates_page()
+    own["models/families.md"] = families_page()
     return {DOCS / name: text for name, text in own.items()} | factor_pages()
 
 

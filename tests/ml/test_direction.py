@@ -127,6 +127,18 @@ def test_trees_go_through_their_text_and_threads_bit_for_bit(rows: Training, mon
     assert again.predict(rows.X).tobytes() == one.predict(rows.X).tobytes()
 
 
+def test_a_feature_that_knows_the_future_is_learnt_with_a_penalty_and_named_without(
+    rows: Training,
+) -> None:
+    X = np.column_stack([rows.X[:, 1:], np.where(rows.y > 0, 1.0, -1.0)]).astype(np.float32)
+    leak = replace(rows, X=X)
+    assert fit(Direction(alpha=1.0), leak).gain()[2] > 1.0
+    with pytest.raises(
+        ModelError, match="Look for a feature that knows the future, or raise alpha"
+    ):
+        Direction(alpha=1e-9).fit(leak)
+
+
 def test_a_class_that_never_occurs_is_said_in_words(rows: Training) -> None:
     for model in (Direction(), trees()):
         with pytest.raises(ModelError, match="label 1 never occurs in 3000 training rows: no name"):

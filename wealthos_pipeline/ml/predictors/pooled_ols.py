@@ -152,10 +152,7 @@ FAMILY = Family(
         "One coefficient a feature by weighted least squares over all rows, without a penalty, with "
         "two-way clustered standard errors. Missing features are the date's mean."
     ),
-    use=(
-        "To see estimates and errors of a handful of features side by side with fama_macbeth; dates with "
-        "more names or larger weights count more."
-    ),
+    use="To see estimates and errors of a handful of features side by side with fama_macbeth.",
     source="Cameron, Gelbach & Miller (2011); Petersen (2009)",
     parameters=SIGNIFICANCE,
     build=_build,
