@@ -8,7 +8,6 @@ from scipy import stats
 
 from wealthos_pipeline.stats.newey_west import (
     POWER,
-    conservative_tstat,
     detectable_mean,
     mean_tstat,
     non_overlapping_tstat,
@@ -52,22 +51,20 @@ def test_non_overlapping_is_the_mean_of_ordinary_t_over_shifts() -> None:
     assert non_overlapping_tstat(x, 1)[2] == pytest.approx(stats.ttest_1samp(x, 0).statistic)
 
 
-def test_conservative_takes_the_weaker_of_both() -> None:
-    x = np.convolve(np.random.default_rng(8).standard_normal(900), np.ones(20), "valid") + 1.0
-    _, se, t = conservative_tstat(x, 20)
-    both = mean_tstat(x, 40), non_overlapping_tstat(x, 20)
-    assert abs(t) == min(abs(b[2]) for b in both)
-    assert se == max(b[1] for b in both)
-    assert detectable_mean(se) == POWER * se
+def test_the_smallest_mean_that_is_seen_is_2_8_standard_errors() -> None:
+    from scipy.stats import norm
+
+    assert detectable_mean(0.01) == POWER * 0.01
+    assert pytest.approx(norm.ppf(0.975) + norm.ppf(0.8), abs=0.005) == POWER
 
 
-def test_size_on_overlapping_noise_is_near_nominal_and_far_below_the_naive_test() -> None:
+def test_every_hth_value_of_overlapping_noise_keeps_its_size_and_the_plain_t_does_not() -> None:
     """Overlapping 10-day sums of noise: 5 % nominal; the plain t rejects more than half of them."""
     rng = np.random.default_rng(11)
-    naive = conservative = 0
+    naive = apart = 0
     for _ in range(300):
         x = np.convolve(rng.standard_normal(1000), np.ones(10), "valid")
         naive += abs(mean_tstat(x, 0)[2]) > 1.96
-        conservative += abs(conservative_tstat(x, 10)[2]) > 1.96
+        apart += abs(non_overlapping_tstat(x, 10)[2]) > 1.96
     assert naive > 120
-    assert conservative <= 30  # 5 % of 300 is 15; 30 is four standard errors above
+    assert apart <= 30  # 5 % of 300 is 15; 30 is four standard errors above

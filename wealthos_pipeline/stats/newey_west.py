@@ -1,8 +1,8 @@
 """t-statistics of the mean of a serially correlated series.
 
 Overlapping labels make daily information coefficients autocorrelated by construction. At a nominal
-5 % the Newey–West test still rejects 7–12 % of true nulls with 2h lags, and 11–14 % with h − 1; the
-honest number is the smaller of it and the non-overlapping one (``conservative_tstat``).
+5 % the Newey–West test still rejects 7–12 % of true nulls with 2h lags, and 11–14 % with h − 1; what
+decides is ``mean_test``, of which this is a part.
 """
 
 from __future__ import annotations
@@ -64,18 +64,6 @@ def non_overlapping_tstat(values: np.ndarray, step: int) -> tuple[float, float, 
     if not ts:
         return mean, math.nan, math.nan
     return mean, math.fsum(ses) / len(ses), math.fsum(ts) / len(ts)
-
-
-def conservative_tstat(values: np.ndarray, horizon: int) -> tuple[float, float, float]:
-    """``(mean, standard error, t)``: of Newey–West with 2h lags and non-overlapping, the weaker.
-
-    The t nearer 0 and the larger standard error are given; NaN where neither can be had.
-    """
-    mean, se_nw, t_nw = mean_tstat(values, 2 * horizon)
-    _, se_no, t_no = non_overlapping_tstat(values, horizon)
-    ts = [t for t in (t_nw, t_no) if math.isfinite(t)]
-    ses = [s for s in (se_nw, se_no) if math.isfinite(s)]
-    return mean, max(ses, default=math.nan), min(ts, key=abs, default=math.nan)
 
 
 def detectable_mean(standard_error: float) -> float:
