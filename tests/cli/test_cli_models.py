@@ -33,7 +33,7 @@ def champions(root: small_root.SmallRoot) -> pl.DataFrame:
     table = contract("models.champions")
     rows = [
         {"slot": "alpha", "date": root.days[i], "champion": name, "challenger": None, "decision": how,
-         "by": "policy", "reason": "r", "evidence": "[]", "policy_hash": "0",
+         "decided_by": "policy", "reason": "r", "evidence": "[]", "policy_hash": "0",
          "known_at": root.calendar.known_at(root.days[i])}
         for i, name, how in ((0, "ridge", "appointed"), (20, LAST, "promoted"))
     ]  # fmt: skip

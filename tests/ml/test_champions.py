@@ -151,7 +151,7 @@ def test_incremental_equals_full_and_nothing_is_seen_ahead(calendar: TradingCale
     )  # fmt: skip
     rules = slots("a", "b", "c", min_sessions_between_changes=100)
     full = decide(evaluation, rules, calendar, said=said)
-    assert full.filter(pl.col("by") == "ann")["date"].to_list() == [
+    assert full.filter(pl.col("decided_by") == "ann")["date"].to_list() == [
         date(2017, 5, 9),
         date(2018, 2, 2),
     ]
@@ -246,7 +246,7 @@ def test_a_rollback_holds_against_the_policy_until_a_person_promotes(
     made = decide(evaluation, rules, calendar, said=back)
     assert champions.champion_at(made, "alpha", date(2017, 2, 28)) == "b"
     row = made.filter(pl.col("date") == date(2017, 3, 1)).row(0, named=True)
-    assert (row["decision"], row["by"], row["champion"]) == ("rolled_back", "ann", "a")
+    assert (row["decision"], row["decided_by"], row["champion"]) == ("rolled_back", "ann", "a")
     assert row["reason"] == "ann: I know better"
     assert champions.champion_at(made, "alpha", LAST) == "a"
     assert "a person rolled it back" in made["reason"][-1]
@@ -262,7 +262,7 @@ def test_a_word_after_the_last_session_counts_for_the_live_champion_only(
     late = calendar.known_at(LAST) + timedelta(hours=3)
     said = word(calendar, "promote", "b", late)
     rules = slots("a", "b")
-    assert decide(evaluation, rules, calendar, said=said)["by"].unique().to_list() == ["policy"]
+    assert decide(evaluation, rules, calendar, said=said)["decided_by"].unique().to_list() == ["policy"]
     made = decide(evaluation, rules, calendar, said=said, known_until=late)
     assert made["date"][-1] > LAST
     assert champions.champion_at(made, "alpha", LAST) == "a"
@@ -285,7 +285,7 @@ def spoken(rows: list[tuple[str, str, date, float]]) -> pl.DataFrame:
 def line(*rows: tuple[date, str]) -> pl.DataFrame:
     table = contract("models.champions")
     body = [
-        {"slot": "alpha", "date": d, "champion": c, "decision": "promoted", "by": "policy", "reason": "r",
+        {"slot": "alpha", "date": d, "champion": c, "decision": "promoted", "decided_by": "policy", "reason": "r",
          "evidence": "[]", "policy_hash": "0", "known_at": datetime(2020, 1, 1, tzinfo=UTC)}
         for d, c in rows
     ]  # fmt: skip

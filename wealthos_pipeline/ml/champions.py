@@ -304,7 +304,7 @@ class _State:
             "champion": champion,
             "challenger": challenger,
             "decision": decision,
-            "by": by,
+            "decided_by": by,
             "reason": reason,
             "evidence": json.dumps([e.body() for e in evidence], separators=(",", ":")),
             "policy_hash": self.slot.hash,

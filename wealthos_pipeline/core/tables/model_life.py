@@ -42,7 +42,7 @@ MODEL_LIFE = (
                 "appointed (first of all), kept, promoted, recommended (the policy is not automatic) or "
                 "rolled_back",
             ),
-            _C("by", "str", "policy, or the person's name"),
+            _C("decided_by", "str", "policy, or the person's name"),
             _C("reason", "str", "in words"),
             _C("evidence", "str", "JSON: by challenger dates, mean difference of rank IC, t, …"),
             _C("policy_hash", "str", "hash of the slot's policy"),
