@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from assets._shared.decided import decided_later
 from assets._shared.model_watch import TABLE, ModelWatch
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
@@ -98,5 +99,6 @@ def _predictions(tables: Mapping[str, Sequence[str]]) -> Stage:
         checked=("models.predictions",),
         plots={"models.predictions": "prediction"},
         latest_only={"models.predictions": ("kind", "live"), "models.registry": None},
+        due=decided_later,
         watch=ModelWatch(),
     )(predictions)  # fmt: skip

@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from assets._shared.decided import decided_later
 from assets._shared.portfolio_watch import PortfolioWatch
 from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
@@ -66,15 +67,8 @@ def _proposed_too_late(session: Session) -> date | None:
     return work.end if live.select(pl.len()).collect().item() else None
 
 
-def _said_after_the_data(session: Session, dirty: date | None) -> date | None:
-    """The last session, where all that differs is a person's word on models given later: today's proposals
-    follow it."""
-    end = Work(session, None).end
-    return end if dirty is not None and date.min < end < dirty else None
-
-
 def _due(session: Session, dirty: date | None) -> date | None:
-    found = (_proposed_too_late(session), _said_after_the_data(session, dirty))
+    found = (_proposed_too_late(session), decided_later(session, dirty))
     return min((d for d in found if d is not None), default=None)
 
 

@@ -11,6 +11,7 @@ from wealthos_pipeline.cli import (
     models_compare,
     models_decide,
     models_evaluate,
+    models_search,
     models_train,
     options,
 )
@@ -104,6 +105,7 @@ group.command("promote")(models_decide.promote)
 group.command("rollback")(models_decide.rollback)
 group.command("pin")(models_decide.pin)
 group.command("unpin")(models_decide.unpin)
+group.command("search")(models_search.search)
 group.command("card")(models_card.card)
 
 
