@@ -15,6 +15,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         factors,
         holdings,
         ingest,
+        model_cards,
         model_evaluation,
         model_life,
         model_search,
@@ -52,6 +53,7 @@ def definitions() -> list[dg.AssetsDefinition]:
         *monitor.STAGES,
         *states.STAGES,
         *record.STAGES,
+        *model_cards.STAGES,
     )
     tables = [c.name for s in stages for c in s.contracts]
     return [*(s.asset() for s in stages), *publish.publication(tables)]
