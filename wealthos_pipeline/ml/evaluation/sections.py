@@ -66,8 +66,12 @@ def sections(
         & (pl.col("horizon") == horizon)
         & pl.col("prediction").is_finite()
     )
-    bars = prices.filter(pl.col("tr_index").is_not_null())
-    if rows.is_empty() or bars.is_empty():
+    if rows.is_empty():
+        return None
+    # what nobody predicted yet is not looked at
+    since = pl.col("date") >= rows["date"].min()
+    bars = prices.filter(since & pl.col("tr_index").is_not_null())
+    if bars.is_empty():
         return None
     cells = grid(bars, calendar)
     inside = None if universe is None else cells.mask(universe, calendar)
@@ -130,7 +134,7 @@ def centred_ranks(values: Floats) -> Floats:
     if not values.size:
         return np.zeros(values.shape)
     wide = values.shape[1]
-    order = np.argsort(values, axis=1, kind="stable")
+    order = np.argsort(values, axis=1)  # ties are averaged: how they lie does not matter
     ordered = np.take_along_axis(values, order, axis=1)
     new = np.ones(values.shape, dtype=bool)
     new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
