@@ -106,8 +106,8 @@ def _log_loss(p: np.ndarray, y: np.ndarray) -> float:
 
 def _verdict(brier: float, of_base: float, of_nominal: float, p_value: float) -> str:
     if brier >= min(of_base, of_nominal):
-        worse = "the base rate" if brier >= of_base else "saying always what the definition aims at"
+        worse = "the base rate" if brier >= of_base else "the nominal rate"
         return f"no better than {worse}"
     if p_value < 0.05:
-        return "better than the base rate and than the nominal rate"
-    return "better than the base rate, by no more than chance could"
+        return "better than both the base rate and the nominal rate"
+    return "smaller errors than the base rate and the nominal rate, which chance could explain"
