@@ -152,6 +152,22 @@ def test_nothing_published_is_said(call: Any, nowhere: Path) -> None:
         assert "wealthos run" in said.err
 
 
+def test_a_card_is_a_page(say: Any, tmp_path: Path) -> None:
+    page = tmp_path / "ridge.html"
+    done = say("card", "ridge", "--out", page, "--json")
+    assert done.code == 0, done.err
+    assert done.json == {"model": "ridge", "file": str(page)}
+    assert "model card" in page.read_text("utf-8")
+    assert "Did you mean ridge" in say("card", "rigde").err
+
+
+def test_a_search_needs_a_model_that_says_what_to_search(say: Any) -> None:
+    for words in (["search"], ["search", "ridge"]):
+        said = say(*words)
+        assert said.code == 2
+        assert "key `search`" in said.err
+
+
 # --- what a person decides ---------------------------------------------------------------------------
 
 
