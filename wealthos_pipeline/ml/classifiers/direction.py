@@ -4,7 +4,11 @@ The label is 0 or 1 (``label: direction``). A learner gives log-odds f(x): logis
 penalty, minimising Σ w · loss + ½ α ‖β‖² (weights sum to 1 within a date, so α counts in dates; no penalty on
 the intercept; a missing feature is 0), or LightGBM's binary trees. Its out-of-fold log-odds, from folds purged
 by label interval within the training rows, are mapped to probabilities by Platt's two numbers
-(``calibration.platt``); then it is fitted on all rows. The prediction is sigmoid(slope · f(x) + intercept).
+(``calibration.platt``); then it is fitted on all rows. The prediction is sigmoid(slope · (f(x) − c) + intercept).
+
+c is the mean of f over the rows that it was fitted on, taken off in each fold as well: a fold that leaves out a
+crash has learnt a higher base rate than it meets, in every such split, and that alone would turn the slope
+downwards, however well the names of a date are told apart.
 
 Platt and not isotonic regression: overlapping labels of names that move together leave a few hundred
 independent outcomes in ten years, and isotonic regression overfits such samples (Niculescu-Mizil & Caruana
@@ -146,15 +150,19 @@ class Direction:
 
         _both_classes(rows)
         linear.usable(rows, "direction")
-        raw = np.zeros(len(rows))
+        unseen = np.zeros(len(rows))
         for i, fold in enumerate(purged_kfold(rows, self.folds, embargo=self.embargo), 1):
             train = rows.take(fold.train)
             try:
                 _both_classes(train)
-                raw[fold.test] = self._learn(train).raw(rows.take(fold.test).X)
+                learnt, centre = self._learn(train)
             except ModelError as error:
                 raise ModelError(f"{error} (calibration, fold {i} of {self.folds})") from error
-        return FittedDirection(self.learner, self._learn(rows), platt(raw, rows.y, rows.w))
+            unseen[fold.test] = learnt.raw(rows.take(fold.test).X) - centre
+        learnt, centre = self._learn(rows)
+        found = platt(unseen, rows.y, rows.w)
+        at_raw = Platt(found.slope, found.intercept - found.slope * centre)
+        return FittedDirection(self.learner, learnt, at_raw)
 
     def from_text(self, text: str) -> Fitted:
         body = artefact.read(text, "direction", FORMAT)
@@ -171,10 +179,13 @@ class Direction:
                 raise ValueError("its learner has other features")
         return FittedDirection(learner, learnt, calibration)
 
-    def _learn(self, rows: Training) -> _Learnt:
+    def _learn(self, rows: Training) -> tuple[_Learnt, float]:
+        """The learner on ``rows``, and the weighted mean of its log-odds over them."""
         if self.learner == "lightgbm":
-            return self.trees.grow(rows)
-        return _Logistic(_logistic(rows, self.alpha))
+            learnt: _Learnt = self.trees.grow(rows)
+        else:
+            learnt = _Logistic(_logistic(rows, self.alpha))
+        return learnt, float(np.sum(rows.w * learnt.raw(rows.X)) / np.sum(rows.w))
 
 
 def _both_classes(rows: Training) -> None:
