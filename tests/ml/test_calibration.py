@@ -314,3 +314,22 @@ def test_an_investigation_finds_whose_doing_it_is(world, labelled) -> None:
         room.investigate(
             predicted(labelled, score), world.prices, world.calendar, H, "gone", known_until=FOREVER
         )
+
+
+def test_a_model_whose_outcomes_are_not_known_yet_has_no_rows(world, labelled) -> None:
+    fresh = labelled.filter(pl.col("date") >= world.calendar.offset(world.end, -1))
+    made = room.judge_by_date(
+        predicted(fresh, pl.col("score")), world.prices, world.calendar, H, known_until=FOREVER
+    )
+    assert fresh.height > 0
+    assert made.evaluation.is_empty()
+    assert made.bins.is_empty()
+    assert made.lags.is_empty()
+    assert room.calibrate(made.bins).is_empty()
+    assert room.decay(made.lags).is_empty()
+    with_old = predicted(labelled, pl.col("score"), "old")
+    both = room.judge_by_date(
+        pl.concat([with_old, predicted(fresh, pl.col("score"), "new")]),
+        world.prices, world.calendar, H, known_until=FOREVER,
+    )  # fmt: skip
+    assert set(both.evaluation["model"]) == {"old"}
