@@ -197,6 +197,8 @@ def test_every_parameter_that_is_wrong_is_named() -> None:
         make("ic_weighted", combine="no")
     with pytest.raises(ConfigError, match="shrink must be true or false, found 1"):
         make("fama_macbeth", shrink=1)
+    wild = spec("ridge").model_copy(update={"params": {"alpha": float("inf")}})
+    assert predictors.faults(wild) == ["family ridge: alpha must be a number above 0, found inf"]
     with pytest.raises(ConfigError, match="alpha must be a number above 0, found True"):
         make("ridge", alpha=True)
 

@@ -26,17 +26,19 @@ class Fitted(Protocol):
         ...
 
     def to_text(self) -> str:
-        """JSON from which ``Predictor.from_text`` gives a model with the same predictions, bit for bit."""
+        """JSON from which ``Predictor.from_text`` and ``predictors.read`` give a model with the same
+        predictions, bit for bit. It says its family (``model``) and version (``format``)."""
         ...
 
     def gain(self) -> np.ndarray | None:
-        """How much each feature was used, float64 (features,), at least 0; None: the family has no such
-        number."""
+        """How much each feature was used, float64 (features,), at least 0, in the family's own unit: to be
+        compared within a fit. None: the family has no such number."""
         ...
 
     def contributions(self, X: np.ndarray) -> np.ndarray | None:
         """What each feature adds to each row's score, float64 (rows, features + 1), the last column
-        being what every row gets; rows sum to the score. None: the family has no such numbers."""
+        being what every row gets; rows sum to the score, those of a classifier to its log-odds. None: the
+        family has no such numbers."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -66,7 +67,8 @@ class Parameter:
             return value
         whole = isinstance(self.default, int)
         outside = (
-            (self.low is not None and not value >= self.low)
+            not math.isfinite(value)
+            or (self.low is not None and not value >= self.low)
             or (self.high is not None and not value <= self.high)
             or (self.above is not None and not value > self.above)
         )
