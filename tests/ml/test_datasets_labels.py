@@ -147,6 +147,12 @@ def test_a_fold_weighs_its_own_rows_and_hides_the_labels_of_its_test_side(world,
     )
     for name in ("X", "y", "w", "outcome"):
         assert getattr(again.train, name).tobytes() == getattr(made.train, name).tobytes()
+    # nor what is learnt of features on the way: a median for what is missing, limits, mean and scale
+    prepared = datasets.fold_data(rows, fold, prepare=True)
+    assert np.isfinite(prepared.train.X).all()
+    assert np.isfinite(prepared.test.X).all()
+    spoilt_too = datasets.fold_data(spoilt, fold, prepare=True)
+    assert spoilt_too.train.X.tobytes() == prepared.train.X.tobytes()
     with pytest.raises(ModelError, match="need the exchange's sessions"):
         datasets.fold_data(rows, fold, weighting=how)
 

@@ -9,7 +9,7 @@ of all rows lie in one matrix: a fold whose rows follow each other is a view of 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import polars as pl
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.core.model import LabelKind, Weighting
 from wealthos_pipeline.ml import labels as targets
+from wealthos_pipeline.ml import preprocessing
 from wealthos_pipeline.ml import weights as weighting_of
 from wealthos_pipeline.ml.labels import gaussian_rank
 from wealthos_pipeline.ml.panels import KEY, Panel, Scores, blocks, date_offsets, panel, standardise
@@ -274,6 +275,7 @@ def fold_data(
     weighting: Weighting | None = None,
     sessions: np.ndarray | None = None,
     fitted: date | None = None,
+    prepare: bool = False,
     what: str = "fold",
 ) -> FoldData:
     """The training side of ``fold`` with labels, weights and intervals; of the test side the features.
@@ -281,15 +283,22 @@ def fold_data(
     known_by: the instant of the fit; rows whose label was known later are left out. weighting: what
     multiplies the weights of ``rows``: uniqueness among the labels of this training side, decay up to
     ``fitted`` (default: the session after the last label's end). sessions: datetime64[D], the
-    exchange's; needed for a weighting. ModelError if a training label overlaps a test label.
+    exchange's; needed for a weighting. prepare: fill what is missing, clip and standardise both sides by
+    what is learnt on the training side (``preprocessing``). ModelError if a training label overlaps a
+    test label.
     """
     chosen = fold.train
     if known_by is not None:
         chosen = chosen[rows.known_at[chosen] <= _naive(known_by)]
     train, test = rows.take(chosen), _as_slice(fold.test, len(rows))
     certify(train.dates, train.label_end, rows.dates[test], rows.label_end[test], what=what)
+    train = _weighted(train, weighting, sessions, fitted)
     unseen = Unlabelled(rows.X[test], rows.dates[test], rows.names[test])
-    return FoldData(_weighted(train, weighting, sessions, fitted), unseen)
+    if prepare:
+        learnt = preprocessing.learn(train.X, train.w)
+        train = replace(train, X=learnt.apply(train.X))
+        unseen = replace(unseen, X=learnt.apply(unseen.X))
+    return FoldData(train, unseen)
 
 
 def fold(
@@ -346,10 +355,7 @@ def _weighted(
         last = sessions[min(after, len(sessions) - 1)]
         at = last if fitted is None else np.datetime64(fitted)
         w = w * weighting_of.decay(rows.dates, at, how.half_life, sessions)
-    return Training(
-        rows.X, rows.y, w, rows.dates, rows.label_end, rows.known_at, rows.names, rows.outcome,
-        rows.features,
-    )  # fmt: skip
+    return replace(rows, w=w)
 
 
 def _naive(instant: datetime) -> np.datetime64:
