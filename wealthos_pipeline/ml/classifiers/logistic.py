@@ -80,9 +80,7 @@ def probability(log_odds: np.ndarray) -> np.ndarray:
     return out
 
 
-def _solve(
-    Z: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float
-) -> tuple[np.ndarray, float]:
+def _solve(Z: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
     """Coefficients and intercept (not penalised) on standardised columns, by Newton steps that are
     halved while they do not lower the loss.
 
