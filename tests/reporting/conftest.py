@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
+import polars as pl
 import pytest
 from fake_lake import MANDATES, Lake, fake_frames, fake_info
 from fake_market import Frames, fake_factors
@@ -17,6 +19,16 @@ from wealthos_pipeline.data.sources.base import SourceInfo
 def fake_lake_frames() -> Frames:
     """Every table that a report reads. Do not change the frames: copy the dict."""
     return fake_frames()
+
+
+@pytest.fixture(scope="session")
+def recent_frames(fake_lake_frames: Frames) -> Frames:
+    """The same, long tables from the middle of 2020 on: for what does not look further back."""
+    day = pl.col("date")
+    return {
+        t: f.filter(day >= date(2020, 6, 1)) if f.height > 5_000 and "date" in f.columns else f
+        for t, f in fake_lake_frames.items()
+    }
 
 
 @pytest.fixture(scope="session")

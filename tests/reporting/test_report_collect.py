@@ -201,10 +201,10 @@ def test_attribution_adds_up_to_the_difference_of_the_compounded_returns(
 
 
 def test_attribution_without_a_benchmark_is_left_out(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    nav = fake_lake_frames["portfolio.nav"].filter(pl.col("mandate") != "equal_weight")
-    report = make({**fake_lake_frames, "portfolio.nav": nav})
+    nav = recent_frames["portfolio.nav"].filter(pl.col("mandate") != "equal_weight")
+    report = make({**recent_frames, "portfolio.nav": nav})
     assert not any(m.attribution for m in report.mandates)
 
 
@@ -229,36 +229,36 @@ def test_changes_come_from_the_record_of_the_run_before(
 
 
 def test_new_alerts_are_told_from_old_ones(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    record = fake_lake_frames["record.issued"]
+    record = recent_frames["record.issued"]
     known = pl.col("kind") == "alert"
     forgot = record.filter(~(known & (pl.col("instrument_id") == "wti")))
-    report = make({**fake_lake_frames, "record.issued": forgot})
+    report = make({**recent_frames, "record.issued": forgot})
     assert {a.subject: a.new for a in report.alerts} == {"impossible": False, "wti": True}
 
 
 def test_a_first_run_says_that_there_is_nothing_to_compare(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    record = fake_lake_frames["record.issued"]
-    first = make({**fake_lake_frames, "record.issued": record.filter(pl.col("run_id") == RUN)})
+    record = recent_frames["record.issued"]
+    first = make({**recent_frames, "record.issued": record.filter(pl.col("run_id") == RUN)})
     assert "first run on record" in first.changes.why
     assert first.changes.against is not None
     assert "session before" in first.changes.against
     assert first.changes.predictions
-    bare = make({"clean.prices": fake_lake_frames["clean.prices"]})
+    bare = make({"clean.prices": recent_frames["clean.prices"]})
     assert bare.changes.against is None
 
 
 def test_a_second_run_on_the_same_data_changes_nothing(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    record = fake_lake_frames["record.issued"].filter(pl.col("run_id") == RUN)
+    record = recent_frames["record.issued"].filter(pl.col("run_id") == RUN)
     again = record.with_columns(
         pl.lit("again").alias("run_id"), pl.col("issued_at") + pl.duration(minutes=5)
     )
-    report = make({**fake_lake_frames, "record.issued": pl.concat([record, again])}, run_id="again")
+    report = make({**recent_frames, "record.issued": pl.concat([record, again])}, run_id="again")
     assert report.changes.targets == ()
     assert report.changes.predictions == ()
     assert report.changes.facts[0] == "No new session: both speak of 2022-12-28."
@@ -273,51 +273,49 @@ def test_the_impossible_mandate_keeps_its_words(report: Report) -> None:
 
 
 def test_a_mandate_that_only_ever_held_cash_has_no_performance(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    nav = fake_lake_frames["portfolio.nav"]
+    nav = recent_frames["portfolio.nav"]
     cash = nav.filter(pl.col("mandate") == "core_equity").with_columns(
         mandate=pl.lit("impossible"),
         nav=pl.lit(1e7),
         names=pl.lit(0, pl.Int32),
         return_net=pl.lit(0.0),
     )
-    report = make({**fake_lake_frames, "portfolio.nav": pl.concat([nav, cash])})
+    report = make({**recent_frames, "portfolio.nav": pl.concat([nav, cash])})
     mine = next(m for m in report.mandates if m.name == "impossible")
     assert mine.track is None
     assert "cash only" in mine.why
 
 
 def test_status_blocked_by_a_failed_check(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    checks = fake_lake_frames["meta.checks"].with_columns(
+    checks = recent_frames["meta.checks"].with_columns(
         success=pl.col("check") != "positive", unexpected=pl.lit(3, pl.Int64)
     )
-    report = make({**fake_lake_frames, "meta.checks": checks})
+    report = make({**recent_frames, "meta.checks": checks})
     assert report.status == "blocked"
     assert "positive" in report.reasons[0]
-    series = fake_lake_frames["clean.series"].filter(pl.col("series") != "wti")
+    series = recent_frames["clean.series"].filter(pl.col("series") != "wti")
     mild = {"meta.checks": checks.with_columns(severity=pl.lit("warn")), "clean.series": series}
-    warned = make({**fake_lake_frames, **mild})
+    warned = make({**recent_frames, **mild})
     assert warned.status == "complete"
     assert {a.severity for a in warned.alerts if a.name == "check_failed"} == {"warning"}
 
 
 def test_status_degraded_by_a_series_that_stopped(
-    make: Callable[..., Report], fake_lake_frames: Frames
+    make: Callable[..., Report], recent_frames: Frames
 ) -> None:
-    series = fake_lake_frames["clean.series"]
-    report = make({**fake_lake_frames, "clean.series": series.filter(pl.col("series") != "wti")})
+    series = recent_frames["clean.series"]
+    report = make({**recent_frames, "clean.series": series.filter(pl.col("series") != "wti")})
     assert report.status == "complete"
-    assert make(fake_lake_frames).status == "degraded"
+    assert make(recent_frames).status == "degraded"
 
 
-def test_status_degraded_by_old_prices(
-    make: Callable[..., Report], fake_lake_frames: Frames
-) -> None:
-    old = fake_lake_frames["clean.prices"].filter(pl.col("date") < date(2022, 12, 20))
-    report = make({**fake_lake_frames, "clean.prices": old})
+def test_status_degraded_by_old_prices(make: Callable[..., Report], recent_frames: Frames) -> None:
+    old = recent_frames["clean.prices"].filter(pl.col("date") < date(2022, 12, 20))
+    report = make({**recent_frames, "clean.prices": old})
     assert report.status == "degraded"
     assert "before the report's session 2022-12-28" in report.reasons[0]
 
@@ -352,9 +350,9 @@ def test_an_empty_lake_is_blocked_and_still_makes_a_page(make: Callable[..., Rep
     ],
 )
 def test_any_missing_table_leaves_a_page(
-    make: Callable[..., Report], fake_lake_frames: Frames, missing: str
+    make: Callable[..., Report], recent_frames: Frames, missing: str
 ) -> None:
-    frames = {t: f for t, f in fake_lake_frames.items() if t != missing}
+    frames = {t: f for t, f in recent_frames.items() if t != missing}
     built = page.build(make(frames), frozenset())
     assert len(built.sections) == 9
     assert all(s.blocks for s in built.sections)

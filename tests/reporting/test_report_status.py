@@ -18,10 +18,10 @@ LAST, RUN = date(2022, 12, 28), "20221228T213000Z-b2"
 
 
 @pytest.fixture(scope="module")
-def healthy(fake_lake_frames: Frames) -> Frames:
+def healthy(recent_frames: Frames) -> Frames:
     """Without the alert about data that the frames raise on purpose."""
-    series = fake_lake_frames["clean.series"]
-    return {**fake_lake_frames, "clean.series": series.filter(pl.col("series") != "wti")}
+    series = recent_frames["clean.series"]
+    return {**recent_frames, "clean.series": series.filter(pl.col("series") != "wti")}
 
 
 @pytest.fixture(scope="module")
