@@ -37,7 +37,7 @@ _AFTER = frozenset(
      "attribution", "order_lists", "dates", "issued_orders", "fills", "shortfalls", "holdings_prices",
      "coverage", "alerts", "issued", "checks", "catalog", "regime", "signals", "opportunities", "holdings",
      "redundancy", "admissions", "model_returns", "model_summary", "market_state", "turbulence", "clusters",
-     "searches", "importance", "drift")
+     "searches", "importance", "drift", "cards", "champions", "live", "trials")
 )  # fmt: skip
 """Stages that do not feed the scores."""
 
