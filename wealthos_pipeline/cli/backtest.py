@@ -53,7 +53,7 @@ def backtest(
     """Show the stored backtests beside 1/N of the same universe, after costs.
 
     With a MANDATE: one row a calendar year. With --mandate-file or --set the mandate is backtested now, from
-    cash, on the published data, and shown beside 1/N of the same sessions; nothing is stored.
+    cash, on the published data, and shown beside 1/N of the same sessions; nothing is stored but that it was tried.
     """
     from wealthos_pipeline.cli.backtest_trial import check_period
     from wealthos_pipeline.cli.published import day
