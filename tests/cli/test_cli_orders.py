@@ -67,6 +67,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():  # fmt: skip
         monkeypatch.setenv(f"WEALTHOS_{name}", value)
     monkeypatch.setenv("DAGSTER_HOME", "")
+    # drawing the charts of two reports takes as long as all the rest, and none is looked at
+    monkeypatch.setattr("wealthos_pipeline.reporting.charts.draw", lambda report: {})
     return tmp_path
 
 

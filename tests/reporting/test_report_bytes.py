@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,10 @@ SUPPORT = Path(fake_lake.__file__).parent
 PROGRAM = f"""
 import sys
 sys.path[:0] = [{str(SUPPORT)!r}, {str(Path(__file__).parent)!r}]
+import pickle, pathlib
 import test_report_bytes as here
-print(here.digest(here.shuffled(here.fake_lake.fake_frames())))
+frames = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+print(here.digest(here.shuffled(frames)))
 """
 
 
@@ -50,14 +53,16 @@ def shuffled(frames: Frames) -> Frames:
     }
 
 
-def test_same_inputs_same_bytes(fake_lake_frames: Frames) -> None:
+def test_same_inputs_same_bytes(fake_lake_frames: Frames, tmp_path: Path) -> None:
     here = digest(fake_lake_frames)
     other = shuffled(fake_lake_frames)
     assert not any(
         other[n].equals(rows) for n, rows in fake_lake_frames.items() if rows.height > 50
     )
+    made = tmp_path / "frames"
+    made.write_bytes(pickle.dumps(fake_lake_frames))
     elsewhere = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", PROGRAM, str(made)],
         env={**os.environ, "PYTHONHASHSEED": "4711", "POLARS_MAX_THREADS": "1"},
         capture_output=True,
         text=True,
