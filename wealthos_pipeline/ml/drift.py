@@ -66,7 +66,7 @@ def psi(counts: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
     counts, reference: (..., classes), at least 0. Smoothed so that it is finite: half an observation is added to each
     class of the reference, and as many to the counts, spread as the reference is; so a class that is empty on both
-    sides adds nothing.
+    sides adds next to nothing.
     """
     now, before = np.asarray(counts, np.float64), np.asarray(reference, np.float64)
     k = now.shape[-1]
