@@ -10,6 +10,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 import pytest
+from training_rows import training_rows
 
 from wealthos_pipeline import ml
 from wealthos_pipeline.core.errors import ModelError
@@ -250,3 +251,33 @@ def test_how_far_back_a_run_must_reach(settings) -> None:
     scaled = spec("x", label="volatility_scaled", train_sessions=1000)
     plain = spec("x", train_sessions=1000)
     assert schedule.lookback([scaled], settings) == schedule.lookback([plain], settings) + 64
+
+
+def test_no_model_sees_the_future_and_new_days_equal_the_full_run(short, settings, made) -> None:
+    day = date(2002, 11, 6)
+    past = run(short.until(day), settings)
+    walk = pl.col("kind") == "walk_forward"
+    assert past.predictions.filter(walk).equals(
+        made.predictions.filter(walk & (pl.col("date") <= day))
+    )
+    assert past.registry.filter(walk).equals(
+        made.registry.filter(walk & (pl.col("refit_date") <= day))
+    )
+    start = short.calendar.offset(day, 1)
+    new = run(short, settings, start=start, registry=past.registry)
+    assert new.predictions.equals(made.predictions.filter(pl.col("date") >= start))
+    assert registry.merged(past.registry, new.registry, start).equals(made.registry)
+
+
+def test_two_threads_give_the_bits_of_one_on_many_rows() -> None:
+    """Enough rows that LightGBM really uses the second thread, in fit and prediction."""
+    rng = np.random.default_rng(1)
+    n, days = 120_000, 240
+    X = rng.standard_normal((n, 5)).astype(np.float32)
+    y = 0.1 * X[:, 0] + rng.standard_normal(n)
+    dates = np.datetime64("2010-01-04") + np.repeat(np.arange(days), n // days)
+    rows = training_rows(X, y, np.full(n, days / n), dates, list("abcde"))
+    model = spec("trees", family="lightgbm", params={"trees": 6})
+    one, two = (predictors.make(model, threads=t).fit(rows) for t in (1, 2))
+    assert one.to_text() == two.to_text()
+    assert one.predict(X).tobytes() == two.predict(X).tobytes()
