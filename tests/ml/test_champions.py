@@ -123,8 +123,8 @@ def test_a_better_challenger_is_promoted_once_the_evidence_is_enough(
 def test_a_lucky_challenger_is_rarely_promoted_and_a_good_one_nearly_always(
     calendar: TradingCalendar,
 ) -> None:
-    """Over 3 years of quarterly looks: at t ≥ 3 at most 1 of 12 equals is promoted (of 300 panels of 8 years at
-    horizon 20 it were 2), and a challenger with twice the detectable edge always."""
+    """Over 3 years of quarterly looks: at t ≥ 3 at most 1 of 12 equals is promoted (2 of 300 panels of 8 years at
+    horizon 20), and a challenger with twice the detectable edge always."""
     rules = slots("a", "b", min_improvement=0.0)
 
     def promoted(edge: float, seed: int) -> bool:
