@@ -27,6 +27,12 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Files are shared out in their order, not the one with the most tests first: that would begin the
+    whole run, whose files have few tests, at the very end, where the other process waits for it."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: the collector need not walk over a million objects of it again and again."""
     gc.collect()
