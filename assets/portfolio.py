@@ -8,6 +8,7 @@ from datetime import date
 
 import polars as pl
 
+from assets import model_life
 from assets._shared.decided import decided_later
 from assets._shared.portfolio_watch import PortfolioWatch
 from assets._shared.resources import Session
@@ -35,9 +36,17 @@ def spoken(
     work: Work, chosen: Sequence[Mandate], predictions: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Predictions and evaluation for ``chosen``, with those of champions where a mandate follows one."""
+    from wealthos_pipeline.core.errors import ConfigError
     from wealthos_pipeline.ml import serving
 
-    lake = work.session.lake
+    lake, there = work.session.lake, model_life.policy(work.settings).slots
+    followed = serving.slots([m.model for m in chosen])
+    lost = [m for m, slot in followed.items() if slot not in there]
+    if lost:
+        raise ConfigError(
+            f"mandates follow {', '.join(lost)}, but the promotion policy has only the slots "
+            f"{', '.join(there)}; correct `model` in the mandate, or add the slot"
+        )
     return serving.with_champion(
         predictions,
         lake.read("models.evaluation"),
