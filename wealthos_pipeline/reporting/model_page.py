@@ -22,7 +22,7 @@ from wealthos_pipeline.reporting.blocks import (
     signed,
 )
 from wealthos_pipeline.reporting.model_card import Card, facts, limits
-from wealthos_pipeline.reporting.words import day, number, percent
+from wealthos_pipeline.reporting.words import day, number, percent, sentence
 
 SHOWN = 15
 """Features of the table of importance, and fits of the table of fits."""
@@ -58,7 +58,7 @@ def render(card: Card) -> str:
             subtitle=f"{card.horizon} sessions · newest fit {day(fit['refit_date'])} · {card.source}",
             formula=f"{fit.get('family') or card.model} · {fit['model_id']}",
             tone=_tone(s),
-            headline=s.get("verdict") or "No outcome of its predictions is known yet.",
+            headline=sentence(s.get("verdict") or "no outcome of its predictions is known yet"),
             sentences=_sentences(card),
             lead=_lead(s),
             sections=[x for x in sections if x.blocks],
