@@ -181,11 +181,17 @@ def test_a_search_serves_fits_from_its_own_refit_date_on(short, settings) -> Non
     model = spec("tuned", search=Search(trials=5, space=space), params={"alpha": 10.0})
     found = pl.DataFrame(
         {
-            "model": ["tuned", "tuned", "other"],
-            "refit_date": [date(2002, 4, 1), date(2002, 10, 1), date(2002, 7, 1)],
-            "params": ['{"alpha": 250.0}', '{"alpha": 777.0}', '{"alpha": 1.0}'],
-            "trials": [5, 4, 9],
-            "spec_hash": [model.spec_hash, model.spec_hash, model.spec_hash],
+            "model": ["tuned", "tuned", "other", "tuned"],
+            "refit_date": [
+                date(2002, 4, 1),
+                date(2002, 10, 1),
+                date(2002, 7, 1),
+                date(2002, 10, 1),
+            ],
+            "side": ["inside", "inside", "inside", "outside"],
+            "params": ['{"alpha": 250.0}', '{"alpha": 777.0}', '{"alpha": 1.0}', '{"alpha": 2.0}'],
+            "trials": [5, 4, 9, 9],
+            "spec_hash": [model.spec_hash] * 4,
         }
     )
     got = run(short, settings, (model,), searches=found)

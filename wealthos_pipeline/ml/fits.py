@@ -125,6 +125,8 @@ def tuned(searches: pl.DataFrame | None, spec: ModelSpec, refit: date) -> dict[s
     if searches is None or spec.search is None:
         return None
     own = (pl.col("model") == spec.name) & (pl.col("refit_date") <= refit)
+    if "side" in searches.columns:  # outside: what the choice was worth afterwards
+        own &= pl.col("side") == "inside"
     if "spec_hash" in searches.columns:
         own &= pl.col("spec_hash") == spec.spec_hash
     rows = searches.filter(own).sort("refit_date")
