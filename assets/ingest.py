@@ -31,8 +31,11 @@ def _anew(work: Work) -> bool:
 
 
 def _since(work: Work) -> date | None:
+    from wealthos_pipeline.data.sources.ingestion import early
+
     session = work.session
-    last = session.lake.scan("raw.prices").filter(pl.col("source") == session.source.name)
+    mine = (pl.col("source") == session.source.name) & ~early()
+    last = session.lake.scan("raw.prices").filter(mine)
     day = last.select(pl.col("date").max()).collect().item()
     return None if day is None else session.calendar.offset(day, -OVERLAP)
 

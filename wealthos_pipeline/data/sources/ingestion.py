@@ -136,6 +136,11 @@ def failures(found: pl.DataFrame, run_id: str, source: str) -> pl.DataFrame:
     return merged.select(terms.column_names)
 
 
+def early() -> pl.Expr:
+    """Rows that came before their day: they are rejected, and have to be asked for again when it has come."""
+    return pl.col("date") > pl.col("fetched_at").dt.date()
+
+
 def _existing(
     lake: Lake, terms: TableContract, frame: pl.DataFrame, begin: date | None
 ) -> pl.DataFrame:
