@@ -13,6 +13,7 @@ from scipy import stats
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.ml import evaluation as room
+from wealthos_pipeline.ml.evaluation.model_summary import long_enough
 from wealthos_pipeline.stats.mean_test import mean_test
 from wealthos_pipeline.stats.pbo import overfitting_probability
 from wealthos_pipeline.stats.sharpe import deflated_sharpe, expected_maximum, moments
@@ -236,6 +237,50 @@ def test_a_summary_is_made_of_the_series(judged, returns) -> None:
     strategies = np.column_stack([net, noise["net"].to_numpy()])
     assert row["pbo"] == overfitting_probability(strategies, 12).probability
     assert 0 <= row["spa_p"] < 0.05  # the score foretells returns: some book beats 1/N
+
+
+def test_a_model_that_began_late_takes_nothing_from_what_is_said_of_the_others(
+    judged, returns
+) -> None:
+    """PBO and SPA are of the sessions that all books have: a short record is left out, and says so."""
+    days = returns["date"].unique().sort()
+    late = returns.filter((pl.col("model") == "noise") & (pl.col("date") > days[-40]))
+    late = late.with_columns(pl.lit("late").alias("model"))
+    seen = judged.evaluation.filter(pl.col("date") > days[-40])
+    seen = seen.with_columns(pl.lit("late").alias("model"))
+    before = room.summarise(judged.evaluation, returns, {}).row(0, named=True)
+    both = room.summarise(
+        pl.concat([judged.evaluation, seen]), pl.concat([returns, late]), {}
+    ).rows_by_key("model", named=True, unique=True)
+    assert (both["m"]["pbo"], both["m"]["spa_p"]) == (before["pbo"], before["spa_p"])
+    assert both["m"]["verdict"] == before["verdict"]
+    assert both["late"]["pbo"] is both["late"]["spa_p"] is None
+    assert "its record of 39 sessions is too short" in both["late"]["verdict"]
+    # half of the sessions are enough
+    half = returns.filter(
+        (pl.col("model") == "noise") & (pl.col("date") > days[len(days) // 2 - 1])
+    )
+    assert set(long_enough(half.with_columns(pl.lit("half").alias("model")).vstack(returns))["model"]) == {
+        "m", "noise", "half", "equal_weight",
+    }  # fmt: skip
+
+
+def test_a_short_record_is_deflated_by_no_less_than_its_own_luck(judged, returns) -> None:
+    """Trials of many years lie near each other; worthless ones of 40 sessions would not."""
+    days = returns["date"].unique().sort()
+    few = returns.filter(pl.col("date") > days[-41])
+    net = few.filter((pl.col("model") == "m") & (pl.col("book") == "long_short")).sort("date")[
+        "net"
+    ]
+    x = net.to_numpy()
+    skew, kurtosis = moments(x)
+    want = deflated_sharpe(
+        x.mean() / x.std(ddof=1), 40, trials=20.0, variance=1 / 40, skew=skew, kurtosis=kurtosis
+    )
+    row = room.summarise(judged.evaluation, few, {H: Deflation(30, 20.0, 1 / 4000)}).row(
+        0, named=True
+    )
+    assert row["dsr"] == pytest.approx(want, rel=1e-9)
 
 
 def test_one_trial_falls_back_to_the_probabilistic_ratio(judged, returns) -> None:

@@ -156,6 +156,24 @@ def test_deflation_adds_up_blocks_and_counts_the_rest_one_each() -> None:
     assert (bare.raw, bare.effective, bare.variance) == (8, 8.0, 0.0)
 
 
+def test_a_short_record_is_counted_and_does_not_say_how_far_apart_ratios_lie() -> None:
+    """Forty days of noise have a ratio ten times as large as that of sixteen years; one such trial would
+    deflate all others to nothing."""
+    rng = np.random.default_rng(4)
+    long = rng.standard_normal((4000, 6))
+    late = np.full((4000, 1), np.nan)
+    late[-40:, 0] = rng.standard_normal(40) + 0.5
+    rows = trials.new([], [], run_id="a", now=NOW)
+    without = trials.deflation(rows, "model", [trials.Block(long)])
+    found = trials.deflation(rows, "model", [trials.Block(np.hstack([long, late]))])
+    assert found.variance == without.variance
+    assert found.variance < 3 / 4000
+    assert (found.raw, without.raw) == (7, 6)
+    assert found.effective > without.effective + 0.5
+    other = trials.deflation(rows, "model", [trials.Block(long), trials.Block(late)])
+    assert (other.raw, other.variance) == (7, without.variance)
+
+
 def test_the_stage_records_a_trial_once_and_takes_over_those_of_commands(tmp_path: Path) -> None:
     mandates = tmp_path / "mandates"
     mandates.mkdir()

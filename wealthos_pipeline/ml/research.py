@@ -135,7 +135,7 @@ def walk(
     )  # fmt: skip
     others = beside.filter((pl.col("horizon") == spec.horizon) & (pl.col("model") != spec.name))
     together = pl.concat([others.filter(pl.col("model") != "equal_weight"), books])
-    matrix = judging.matrix(together, "long_short")
+    matrix = judging.matrix(together, "long_short", common=False)
     spreads = trials.spreads(performance, min(factors.horizons))
     deflation = trials.deflation(tried, "model", [trials.Block(matrix.values), spreads])
     return Research(

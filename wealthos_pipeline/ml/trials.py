@@ -39,6 +39,10 @@ COUNTS: Mapping[Subject, tuple[str, ...]] = {
 """Kinds of trials among which a result of each subject was picked: a model is made of factors that were looked at,
 a portfolio of models."""
 
+SHORT = 0.5
+"""Returns over less than this share of the periods of the longest tell nothing of how far apart ratios lie: theirs
+are mostly noise, and of another size than that of the others."""
+
 _NOT_TRIED = {"name", "title", "note", "live", "overrides"}
 """Of a mandate: words, and what concerns live trading only."""
 
@@ -217,27 +221,37 @@ def deflation(trials: pl.DataFrame, subject: Subject, blocks: Sequence[Block]) -
     """What the Sharpe ratio by session of one of ``subject`` has to be deflated by.
 
     blocks: returns of as many of the trials as are known, a block a kind. Effective trials add up over blocks, and
-    each trial of ``counted`` beyond them counts as one; the variance is of all ratios in the blocks. So the number
-    never says less than what is known, and the result is a function of these returns and of the number of trials:
-    what was recorded as seen does not enter.
+    each trial of ``counted`` beyond them counts as one; the variance is of the ratios in the blocks, but of those
+    over less than ``SHORT`` of the longest's periods, which count as trials and no more. So the number never says
+    less than what is known, and the result is a function of these returns and of the number of trials: what was
+    recorded as seen does not enter.
     """
     known = [b for b in blocks if b.returns.shape[1]]
     columns = sum(b.returns.shape[1] for b in known)
     raw = max(counted(trials, subject), columns)
-    ratios = [stats.ratios(b.returns) / math.sqrt(b.overlap) for b in known]
+    effective = sum(stats.effective_trials(b.returns[:: b.overlap]) for b in known)
+    return stats.Deflation(raw, max(effective + raw - columns, 1.0), _variance(known))
+
+
+def _variance(blocks: Sequence[Block]) -> float:
+    """Variance of an independent trial's ratio, from the trials whose record is long enough."""
+    periods = [np.isfinite(b.returns).sum(axis=0) for b in blocks]
+    least = SHORT * max((int(n.max()) for n in periods), default=0)
+    kept = [
+        Block(b.returns[:, n >= least], b.overlap)
+        for b, n in zip(blocks, periods, strict=True)
+        if (n >= least).any()
+    ]
+    ratios = [stats.ratios(b.returns) / math.sqrt(b.overlap) for b in kept]
     # what likeness took away from the variance across trials: Σ ρ / T over the pairs within blocks, over all pairs
     taken = sum(
         len(r) * (len(r) - 1) * max(stats.mean_correlation(b.returns[:: b.overlap]), 0.0)
         / stats.typical_periods(b.returns)
-        for b, r in zip(known, ratios, strict=True)
+        for b, r in zip(kept, ratios, strict=True)
     )  # fmt: skip
+    columns = sum(len(r) for r in ratios)
     pairs = max(columns * (columns - 1), 1)
-    effective = sum(stats.effective_trials(b.returns[:: b.overlap]) for b in known)
-    return stats.Deflation(
-        raw,
-        max(effective + raw - columns, 1.0),
-        stats.trial_variance(np.concatenate([np.zeros(0), *ratios])) + taken / pairs,
-    )
+    return stats.trial_variance(np.concatenate([np.zeros(0), *ratios])) + taken / pairs
 
 
 def spreads(performance: pl.DataFrame, horizon: int, universe: str = "members") -> Block:

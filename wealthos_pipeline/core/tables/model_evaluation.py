@@ -113,7 +113,8 @@ RETURNS = TableContract(
         _C(
             "cost",
             "f64",
-            "factors.costs_bp of all that is bought and sold at this close",
+            "factors.costs_bp of all that is bought and sold at this close; what is bought before a book is "
+            "whole, in the horizon sessions before its first row, is in no row (once, 2 × costs_bp at most)",
             "decimal",
         ),
         _C("net", "f64", "gross less cost", "decimal"),
@@ -207,11 +208,13 @@ SUMMARY = TableContract(
         _f(
             "pbo",
             "probability that the best of this horizon's models and benchmarks in sample is below the "
-            "median out of sample (CSCV)",
+            "median out of sample (CSCV); without, and null for, those with less than half of the "
+            "longest's sessions",
         ),
         _f(
             "spa_p",
-            "of the null that none of this horizon's long-only books beats 1/N (Hansen 2005)",
+            "of the null that none of this horizon's long-only books beats 1/N (Hansen 2005); without, and "
+            "null for, those that pbo leaves out",
         ),
         _f("calibration_slope", "of the outcome on the prediction, within dates"),
         _f("brier", "classifiers: mean Brier score; 0.25 says nothing"),

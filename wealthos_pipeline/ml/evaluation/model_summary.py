@@ -28,6 +28,10 @@ BLOCKS = 12
 DRAWS, SEED = 500, 20050401
 """Of the test of superior predictive ability."""
 
+SHORT = 0.5
+"""Books with less than this share of the sessions of the longest are left out where all are compared together:
+what compares them takes the sessions that all have, and one short record would leave nothing of the others'."""
+
 ALONE = Deflation(raw=1, effective=1.0, variance=0.0)
 """Nothing else was tried: the deflated ratio is the probabilistic one."""
 
@@ -46,8 +50,10 @@ def summarise(
     """``models.summary`` from all rows of ``models.evaluation`` and ``models.returns``.
 
     deflations: horizon → what Sharpe ratios are deflated by (``ml.trials.deflation``); a horizon that is not
-    there was tried alone. Sharpe ratios enter PSR and DSR by session, not annualised. A model without a
-    known outcome has no row; what too few dates cannot tell is null.
+    there was tried alone. Sharpe ratios enter PSR and DSR by session, not annualised; the variance of an
+    independent trial's is at least 1 / sessions of the book, which is that of a worthless one as long as it. Books
+    that ``long_enough`` leaves out have no part in pbo and spa_p, and their models' rows neither number, which
+    the verdict says. A model without a known outcome has no row; what too few dates cannot tell is null.
     """
     terms = contract("models.summary")
     ordered = evaluation.sort("horizon", "model", "date")
@@ -56,20 +62,44 @@ def summarise(
         h = int(str(horizon))
         books = returns.filter(pl.col("horizon") == h)
         deflation = deflations.get(h, ALONE)
+        compared = long_enough(books)
         together = {
-            "pbo": overfitting(matrix(books, LONG_SHORT)),
-            "spa_p": superiority(books),
+            "pbo": overfitting(matrix(compared, LONG_SHORT)),
+            "spa_p": superiority(compared),
         }
+        there = set(compared["model"])
         for (model,), part in mine.group_by("model", maintain_order=True):
             held = books.filter(pl.col("model") == model)
+            short = held.height > 0 and model not in there
             numbers: dict[str, object] = {
-                "model": model, "horizon": h, **ic_numbers(part, h), **together,
+                "model": model, "horizon": h, **ic_numbers(part, h),
+                **(dict.fromkeys(together, math.nan) if short else together),
                 **_performance(held, books, deflation), "calibration_slope": pooled_slope(part),
                 "brier": mean(column(part, "brier")), "known_at": _last(part, held),
             }  # fmt: skip
-            rows.append(numbers | {"verdict": verdict(_plain(numbers))})
+            said = verdict(_plain(numbers))
+            if short:
+                said = f"{said}; {_too_short(held, books)}"
+            rows.append(numbers | {"verdict": said})
     frame = pl.DataFrame(rows, schema=terms.schema())
     return terms.conform(frame.with_columns(pl.col(pl.Float64).fill_nan(None)))
+
+
+def long_enough(returns: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the books that have ``SHORT`` of the sessions of the longest one of their kind (rows of one
+    horizon)."""
+    counted = returns.with_columns(pl.len().over("model", "book").alias("sessions"))
+    longest = pl.col("sessions").max().over("book")
+    return counted.filter(pl.col("sessions") >= SHORT * longest).drop("sessions")
+
+
+def _too_short(held: pl.DataFrame, books: pl.DataFrame) -> str:
+    """Why a model is not compared with the others."""
+    mine, longest = (max(f.group_by("model", "book").len()["len"].to_list()) for f in (held, books))
+    return (
+        f"its record of {mine:,} sessions is too short beside one of {longest:,} to be compared with the others "
+        "(PBO, SPA)"
+    )
 
 
 def matrix(returns: pl.DataFrame, book: str, *, common: bool = True) -> Matrix:
@@ -125,7 +155,9 @@ def _performance(
     """What the books of a model earned, against luck and against 1/N."""
     both = held.filter(pl.col("book") == LONG_SHORT).sort("date")
     net = column(both, "net")
-    judged = judge(net, trials=deflation.effective, variance=deflation.variance)
+    least = 1.0 / len(net) if len(net) else 0.0
+    variance = max(deflation.variance, least)
+    judged = judge(net, trials=deflation.effective, variance=variance)
     gross = judge(column(both, "gross"))
     long_only = held.filter(pl.col("book") == LONG_ONLY).sort("date")
     equal = books.filter(pl.col("book") == EQUAL_WEIGHT).select(
