@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,23 @@ def report(size: list[int], every: int, threads: int) -> int:
           f"{one['median']:.3f} s (goal {GOAL_INFERENCE})")  # fmt: skip
     missed = time_ratio > GOAL_TIME or memory_ratio > GOAL_MEMORY or one["first"] > GOAL_INFERENCE
     return int(missed)
+
+
+def section(scratch: Path, repeats: int, small: bool) -> Iterator[str]:
+    """The part of ``docs/benchmarks.md``: both scripts in their own words."""
+    yield "## Models\n"
+    yield "Each step in a process of its own; imports are in the peak and not in the seconds.\n"
+    for title, script, words in (
+        ("Walk-forward of LightGBM, predictions, evaluation; inference", "models.py",
+         ["60", "1300", "30"] if small else []),
+        ("Evaluation of 1.2 million predictions, without SHAP", "model_evaluation.py", []),
+    ):  # fmt: skip
+        yield f"\n### {title}\n"
+        said = subprocess.run(
+            [sys.executable, HERE / script, *words], check=False, capture_output=True, text=True
+        )
+        lines = [x for x in said.stdout.strip().splitlines() if not x.startswith("{")]
+        yield from ("```", *(lines or [said.stderr.strip()]), "```\n")
 
 
 if __name__ == "__main__":

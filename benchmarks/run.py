@@ -2,8 +2,8 @@
 
 ``make bench``: the sample five times, then the large panel where it is there (``../shared/data``):
 in full, and one more day on 2,500 and on 4,800 sessions of history, compared bit for bit with the
-full run; then the factor engine and the portfolios beside their peers (``factors.py``, ``portfolio.py``).
-``make bench ARGS="--quick"`` leaves the panel and the peers out, ``--only factors`` (``portfolio``) measures these
+full run; then the factor engine and the portfolios beside their peers (``factors.py``, ``portfolio.py``), and models (``models.py``).
+``make bench ARGS="--quick"`` leaves the panel and the peers out, ``--only factors`` (``portfolio``, ``models``) measures these
 alone, and what is not measured stays on the page as it was.
 """
 
@@ -313,7 +313,7 @@ def page(bench: Bench) -> Iterator[str]:
         yield from (f"| {' | '.join(part)} |" for part in bench.parts)
 
 
-SECTIONS = ("factors", "portfolio")
+SECTIONS = ("factors", "portfolio", "models")
 """Parts of the page that are measured by a module of that name; each stands between its own marks."""
 
 
