@@ -1,10 +1,9 @@
-"""Probabilities that mean what they say: calibration maps, and what shows whether they hold.
+"""Probabilities that mean what they say: Platt's calibration map.
 
-A map is fitted on scores that the learner did not train on (out of fold), never on its own fit. Which
-one: Platt's has two numbers and cannot overfit a few hundred rows; isotonic regression can take any
-rising shape and needs some thousands of independent outcomes before it beats it (Niculescu-Mizil &
-Caruana 2005, section 5). Overlapping labels and names that move together leave far fewer independent
-outcomes than rows, so Platt's is what the models here use.
+It is fitted on scores that the learner did not train on (out of fold), never on its own fit. Platt's map has two
+numbers and cannot overfit a few hundred rows; isotonic regression can take any rising shape and needs some
+thousands of independent outcomes before it beats it (Niculescu-Mizil & Caruana 2005, section 5). Overlapping
+labels and names that move together leave far fewer independent outcomes than rows.
 
 All sums are NumPy's over rows in the order given: no BLAS, the same bits on any number of threads.
 """
@@ -17,10 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from wealthos_pipeline.core.errors import ModelError
-from wealthos_pipeline.stats.correlation import average_ranks
 
 CLIP = 1e-15
 """Probabilities are kept this far from 0 and 1 before a logarithm."""
@@ -66,39 +63,11 @@ class Platt:
         return cls(float.fromhex(body["slope"]), float.fromhex(body["intercept"]))
 
 
-@dataclass(frozen=True, slots=True)
-class Isotonic:
-    """P(1) as a rising, piecewise linear function of the score, flat beyond its ends."""
-
-    scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
-
-    def apply(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities, float64; each score by itself."""
-        out: np.ndarray = np.interp(
-            np.asarray(scores, dtype=np.float64), self.scores, self.probabilities
-        )
-        return out
-
-    def body(self) -> dict[str, Any]:
-        """As JSON values, floats as hex."""
-        return {
-            "scores": [v.hex() for v in self.scores],
-            "probabilities": [v.hex() for v in self.probabilities],
-        }
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Isotonic:
-        points = ([float.fromhex(v) for v in body[k]] for k in ("scores", "probabilities"))
-        x, p = (tuple(v) for v in points)
-        return cls(x, p)
-
-
 def platt(scores: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> Platt:
     """Platt's map by maximum likelihood on smoothed targets.
 
-    scores: any real numbers, logits say. y: 0 or 1. w: weights ≥ 0, scaled here to sum to the number
-    of rows; None: all the same. The targets are (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keeps the
+    scores: any real numbers, logits say. y: 0 or 1. w: weights ≥ 0, whose sums by class, N₊ and N₋, are the
+    numbers of independent observations; None: each row is one. The targets are (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2), which keeps the
     numbers finite where the scores separate the classes. Where the likelihood wants a falling map
     (scores that rank the wrong way out of fold) the slope is 0: the base rate for everybody.
     ModelError if a class never occurs. Newton's method with halved steps.
@@ -122,80 +91,10 @@ def platt(scores: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> Pla
     return Platt(a / scale, b - a * centre / scale)
 
 
-def isotonic(scores: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> Isotonic:
-    """Isotonic regression of y on the scores (pool adjacent violators, scikit-learn's).
-
-    Arguments and errors as ``platt``. Source: Zadrozny & Elkan (2002).
-    """
-    from sklearn.isotonic import IsotonicRegression
-
-    x, t, v = _checked(scores, y, w)
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(x, t, v)
-    points = (fitted.X_thresholds_, fitted.y_thresholds_)
-    return Isotonic(*(tuple(float(f) for f in p) for p in points))
-
-
-def brier(p: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> float:
-    """Weighted mean of (p − y)², in [0, 1]; NaN without rows. Source: Brier (1950), binary form."""
-    return _mean((np.asarray(p, dtype=np.float64) - y) ** 2, w)
-
-
-def log_loss(p: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> float:
-    """Weighted mean of −log P(what happened), in nats; NaN without rows.
-
-    p is kept within [CLIP, 1 − CLIP]: an impossible event that happens costs 34.5, not infinity.
-    """
-    q = np.clip(np.asarray(p, dtype=np.float64), CLIP, 1.0 - CLIP)
-    return _mean(-np.where(np.asarray(y) == 1, np.log(q), np.log1p(-q)), w)
-
-
-def reliability(p: np.ndarray, y: np.ndarray, *, bins: int = 10) -> pl.DataFrame:
-    """What happened where p was said: ``bin`` (1..bins by rank of p, about as many rows in each), ``n``,
-    ``low``, ``high`` (smallest and largest p), ``mean_prediction``, ``mean_outcome``.
-
-    y: the outcomes, 0 or 1 (or any numbers, for scores that are no probabilities). Equal p are in one
-    bin, so rows can come in any order; a bin that holds nothing has no row. Rows with NaN in p or y
-    do not count.
-    """
-    q, o = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    there = np.isfinite(q) & np.isfinite(o)
-    q, o = q[there], o[there]
-    order = np.lexsort((o, q))
-    q, o = q[order], o[order]
-    index = np.minimum(((average_ranks(q) - 0.5) / max(len(q), 1) * bins).astype(int), bins - 1)
-    found = [(k, q[index == k], o[index == k]) for k in range(bins) if np.any(index == k)]
-    return pl.DataFrame(
-        {
-            "bin": [k + 1 for k, _, _ in found],
-            "n": [len(a) for _, a, _ in found],
-            "low": [float(a[0]) for _, a, _ in found],
-            "high": [float(a[-1]) for _, a, _ in found],
-            "mean_prediction": [float(np.mean(a)) for _, a, _ in found],
-            "mean_outcome": [float(np.mean(b)) for _, _, b in found],
-        },
-        schema={
-            "bin": pl.Int32,
-            "n": pl.Int64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "mean_prediction": pl.Float64,
-            "mean_outcome": pl.Float64,
-        },
-    )
-
-
-def _mean(loss: np.ndarray, w: np.ndarray | None) -> float:
-    if not len(loss):
-        return math.nan
-    if w is None:
-        return float(np.mean(loss))
-    return float(np.sum(loss * w) / np.sum(w))
-
-
 def _checked(
     scores: np.ndarray, y: np.ndarray, w: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, outcomes and weights that sum to the rows. ModelError in words otherwise."""
+    """Scores, outcomes and weights as arrays. ModelError in words where they are no calibration's."""
     x = np.asarray(scores, dtype=np.float64)
     t = np.asarray(y, dtype=np.float64)
     v = np.ones(len(t)) if w is None else np.asarray(w, dtype=np.float64)
@@ -214,7 +113,7 @@ def _checked(
                 f"calibration: outcome {value} never occurs in {len(t)} rows; without both classes "
                 "there is no probability to learn"
             )
-    return x, t, v * (len(v) / np.sum(v))
+    return x, t, v
 
 
 def _newton(x: np.ndarray, t: np.ndarray, v: np.ndarray, base: float) -> tuple[float, float]:

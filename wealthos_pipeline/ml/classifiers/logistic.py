@@ -1,4 +1,4 @@
-"""Logistic regression that owns its preprocessing, and Platt's calibration of its predictions.
+"""Logistic regression that owns its preprocessing.
 
 Solved by Newton steps with sums in a fixed order, so that the bits depend on the rows and on nothing else; a
 test compares with scikit-learn.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
+from wealthos_pipeline.ml.classifiers.calibration import sigmoid
 
 PENALTY = 1.0
 """Weight of half the squared coefficients (of standardised features) against the summed log loss."""
@@ -53,33 +54,6 @@ def fit(X: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float = PENALTY) -
     return Logistic(mean, scale, coefficients, intercept)
 
 
-def platt(log_odds: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[float, float]:
-    """Intercept and slope of the calibrated log-odds (Platt 1999): a logistic regression of the outcome
-    on predictions made out of fold, without penalty, on targets drawn towards ½ by one observation a class.
-
-    w: weights; their sums by class are the numbers of observations. A slope of 0 or less says that the
-    predictions do not rank what comes: then it is 0, and the intercept that of the mean.
-    """
-    plus, minus = float(w[y > 0.5].sum()), float(w[y < 0.5].sum())
-    target = np.where(y > 0.5, (plus + 1.0) / (plus + 2.0), 1.0 / (minus + 2.0))
-    z = np.concatenate([log_odds, log_odds])[:, None]
-    both = np.concatenate([np.ones(len(y)), np.zeros(len(y))])
-    weight = np.concatenate([w * target, w * (1.0 - target)])
-    if np.ptp(log_odds) > 0:
-        slope, intercept = _solve(z, both, weight, 1e-9)
-        if slope[0] > 0:
-            return intercept, float(slope[0])
-    share = float((w * target).sum() / w.sum())
-    return float(np.log(share / (1.0 - share))), 0.0
-
-
-def probability(log_odds: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(−log-odds)), without overflow."""
-    small = np.exp(-np.abs(log_odds))
-    out: np.ndarray = np.where(log_odds >= 0, 1.0, small) / (1.0 + small)
-    return out
-
-
 def _solve(Z: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
     """Coefficients and intercept (not penalised) on standardised columns, by Newton steps that are
     halved while they do not lower the loss.
@@ -95,7 +69,7 @@ def _solve(Z: np.ndarray, y: np.ndarray, w: np.ndarray, penalty: float) -> tuple
     odds = np.full(len(y), beta[-1])
     loss = _loss(odds, y, w, beta, ridge)
     for _ in range(STEPS):
-        p = probability(odds)
+        p = sigmoid(odds)
         gradient = np.einsum("ir,r->i", A, w * (p - y)) + ridge * beta
         if float(np.abs(gradient).max()) <= 1e-9 * total:
             return beta[:-1], float(beta[-1])

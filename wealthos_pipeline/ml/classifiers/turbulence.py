@@ -21,7 +21,7 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.ml import splitters, validation
-from wealthos_pipeline.ml.classifiers import logistic
+from wealthos_pipeline.ml.classifiers import calibration, logistic
 from wealthos_pipeline.ml.classifiers.skill import quality, reliability
 from wealthos_pipeline.ml.classifiers.spans import Spans, spans
 from wealthos_pipeline.ml.datasets import Training
@@ -51,13 +51,12 @@ NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Turbulence:
-    """A fit: the features that it uses (numbers in ``NAMES``), its regression, Platt's numbers and the
-    share of turbulent spans that it saw."""
+    """A fit: the features that it uses (numbers in ``NAMES``), its regression, the map from its log-odds to
+    probabilities and the share of turbulent spans that it saw."""
 
     used: tuple[int, ...]
     model: logistic.Logistic
-    intercept: float
-    slope: float
+    platt: calibration.Platt
     base_rate: float
 
     @property
@@ -66,8 +65,7 @@ class Turbulence:
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (rows,) of rows of ``features``; a missing feature is its mean."""
-        z = self.model.log_odds(X[:, list(self.used)])
-        return logistic.probability(self.intercept + self.slope * z)
+        return self.platt.apply(self.model.log_odds(X[:, list(self.used)]))
 
 
 def features(states: dict[str, np.ndarray], threshold: np.ndarray) -> np.ndarray:
@@ -164,9 +162,9 @@ def fit(rows: Training, sessions: np.ndarray, horizon: int, last: np.ndarray) ->
             f"the turbulent spans among {len(rows)} dates lie so close together that no fold is left to "
             "calibrate on: a longer history is needed"
         )
-    intercept, slope = logistic.platt(np.concatenate(odds), rows.y[at], rows.w[at])
+    found = calibration.platt(np.concatenate(odds), rows.y[at], rows.w[at])
     base = float((rows.w * rows.y).sum() / rows.w.sum())
-    return Turbulence(used, logistic.fit(X, rows.y, rows.w), intercept, slope, base)
+    return Turbulence(used, logistic.fit(X, rows.y, rows.w), found, base)
 
 
 def classify(
