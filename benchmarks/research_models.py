@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "research" / "models.md"
 SETS = ("core", "alpha158")
 MODELS = ("ridge", "elastic_net", "lightgbm", "fama_macbeth", "ic_weighted", "stacked")
+DEAR = ("stacked",)
+"""Models that are left out where a number is only there to show a mistake."""
 HORIZONS = (5, 20)
 FIRST = date(2010, 1, 4)
 UNIVERSES = ("members", "everyone")
@@ -93,7 +95,8 @@ def judge(world: World, horizon: int, cache: Path | None, universe: str) -> Judg
     from wealthos_pipeline.utils.config import ModelSettings
 
     calendar = TradingCalendar("XNYS")
-    settings = ModelSettings(names=MODELS, horizon=horizon)
+    names = tuple(m for m in MODELS if universe == "members" or m not in DEAR)
+    settings = ModelSettings(names=names, horizon=horizon)
     models = specs.load(settings)
     began = time.process_time()
     kept = None if cache is None else cache / f"predictions-{universe}-{horizon}.parquet"
@@ -229,10 +232,10 @@ def of_universe(found: Judged, horizon: int) -> Iterator[str]:
     first = next(iter(rows.values()))
     yield ""
     yield (
-        f"{found.evaluation['date'].n_unique():,} dates with an outcome, {len(found.predictions) // len(MODELS):,} "
+        f"{found.evaluation['date'].n_unique():,} dates with an outcome, {found.predictions.height // found.predictions['model'].n_unique():,} "
         f"predictions a model. 1/N of the same names made {number(year, '.1%')} a year (its Sharpe ratio is of a long book, "
         f"the others' are long-short). Trials counted {first['trials']:,}, worth {number(first['effective_trials'], '.0f')} "
-        f"independent ones. Probability of overfitting when the best of these eight is picked: "
+        f"independent ones. Probability of overfitting when the best of these is picked: "
         f"{number(first['pbo'], '.0%')}; p-value that no long-only book beats 1/N (Hansen's test): "
         f"{number(first['spa_p'], '.2f')}."
     )
