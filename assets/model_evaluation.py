@@ -144,8 +144,11 @@ def _horizons(settings: Settings) -> list[int]:
     return sorted({m.horizon for m in _specs(settings)})
 
 
-def _judged(settings: Settings) -> list[tuple[str, str, int]]:
-    return [(m.name, m.label, m.horizon) for m in _specs(settings)]
+def _judged(settings: Settings) -> list[tuple[str, bool, int]]:
+    """Name, whether it predicts probabilities, and horizon of each model."""
+    from wealthos_pipeline.ml import predictors
+
+    return [(m.name, predictors.family(m.family).probability, m.horizon) for m in _specs(settings)]
 
 
 def _joined(table: str, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -170,7 +173,7 @@ def evaluation(work: Work) -> Mapping[str, pl.DataFrame]:
     rank IC with shorter and longer outcomes, what came of each tenth of the names."""
     from wealthos_pipeline.ml import evaluation as room
 
-    classifiers = [name for name, label, _ in _judged(work.settings) if label == "direction"]
+    classifiers = [name for name, probability, _ in _judged(work.settings) if probability]
     predictions = work.read("models.predictions", back=1)
     bars = work.prices(back=1, columns=_BARS)
     parts = [

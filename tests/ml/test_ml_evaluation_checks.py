@@ -93,3 +93,17 @@ def test_horizons_reach_as_far_as_the_longest_outcome(watches) -> None:
     stage = model_evaluation.evaluation
     assert stage.reach(load_settings()) == 62
     assert stage.reach(load_settings(models={"horizon": 120})) == 122
+
+
+def test_only_families_that_predict_probabilities_are_judged_as_such(tmp_path) -> None:
+    """A ridge on the label 0 or 1 has scores about 0, whose Brier score would be that of no forecast."""
+    from wealthos_pipeline.utils.config import load_settings
+
+    for family in ("ridge", "direction"):
+        text = f"name: of_{family}\nfamily: {family}\nlabel: direction\n"
+        (tmp_path / f"{family}.yaml").write_text(text)
+    names = ["of_ridge", "of_direction"]
+    settings = load_settings(models={"specs": str(tmp_path), "names": names})
+    assert [j[:2] for j in model_evaluation._judged(settings)] == [
+        ("of_ridge", False), ("of_direction", True),
+    ]  # fmt: skip

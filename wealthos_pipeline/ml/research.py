@@ -120,7 +120,7 @@ def walk(
             "(--set min_train_sessions=252), or a longer history."
         )
     say("judging")
-    classifiers = (spec.name,) if spec.label == "direction" else ()
+    classifiers = (spec.name,) if predictors.family(spec.family).probability else ()
     found = judging.judge_by_date(
         walked, prices, calendar, spec.horizon, known_until=known_until, classifiers=classifiers
     )

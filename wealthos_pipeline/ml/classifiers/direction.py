@@ -273,4 +273,5 @@ FAMILY = Family(
     ),
     build=_build,
     labels=("direction",),
+    probability=True,
 )

@@ -89,7 +89,8 @@ class Family:
 
     title: what it is, a few words. learns: what a fit is, a sentence or two. use: when to take it.
     source: where it comes from. labels: kinds of label that it can learn; empty: every kind.
-    combines: whether it combines members.
+    combines: whether it combines members. probability: whether predictions are probabilities of a return
+    above 0, to be judged as such; what other families make of the label ``direction`` is a score.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Family:
     build: Build
     labels: tuple[LabelKind, ...] = ()
     combines: bool = False
+    probability: bool = False
 
     def parameter(self, name: str) -> Parameter | None:
         return next((p for p in self.parameters if p.name == name), None)
