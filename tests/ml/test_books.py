@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -222,38 +222,44 @@ def test_benchmarks_are_books_of_a_score_column(market) -> None:
 
 
 def test_no_opinion_and_too_few_names_hold_nothing(market) -> None:
-    flat = market.predictions().with_columns(pl.lit(0.1).alias("prediction"))
-    rows = room.returns(
-        flat,
-        market.prices(),
-        market.universe(),
-        market.calendar,
-        H,
-        costs_bp=BP,
-        known_until=FOREVER,
-    )
-    assert set(rows["book"]) == {"equal_weight"}
-    few = market.predictions().filter(pl.col("instrument_id") < "N04")
-    rows = room.returns(
-        few,
-        market.prices(),
-        market.universe(),
-        market.calendar,
-        H,
-        costs_bp=BP,
-        known_until=FOREVER,
-    )
-    assert set(rows["book"]) == {"equal_weight"}
-    none = market.predictions().clear()
-    assert room.returns(
-        none,
-        market.prices(),
-        market.universe(),
-        market.calendar,
-        H,
-        costs_bp=BP,
-        known_until=FOREVER,
-    ).is_empty()
+    def of(predictions: pl.DataFrame) -> pl.DataFrame:
+        return room.returns(
+            predictions, market.prices(), market.universe(), market.calendar, H, costs_bp=BP,
+            known_until=FOREVER,
+        )  # fmt: skip
+
+    flat = of(market.predictions().with_columns(pl.lit(0.1).alias("prediction")))
+    few = of(market.predictions().filter(pl.col("instrument_id") < "N04"))
+    for rows in (flat, few):
+        mine = rows.filter(pl.col("model") == "m")
+        assert set(mine["book"]) == {"long_short", "long_only"}
+        for name in ("gross", "cost", "turnover", "names", "long", "short"):
+            assert set(mine[name]) == {0}
+    assert of(market.predictions().clear()).is_empty()
+
+
+@pytest.mark.parametrize("book", ["long_short", "long_only"])
+def test_a_model_that_holds_cash_for_a_while_has_those_days_and_pays_its_way_back(
+    market, book
+) -> None:
+    """No opinion on 18 sessions: flat scores, as of a classifier that ranked nothing right out of fold."""
+    score = market.score.copy()
+    score[22:40] = np.where(np.isfinite(score[22:40]), 0.5, np.nan)
+    quiet = replace(market, score=score)
+    rows = made(quiet).filter(pl.col("book") == book)
+    assert rows["date"].to_list() == market.days[H + 1 :]
+    away = rows.filter(pl.col("date").is_between(market.days[22 + H + 2], market.days[40]))
+    assert away.height > H
+    assert set(away["gross"]) == set(away["cost"]) == {0}
+    held = np.where(np.ptp(np.nan_to_num(score, nan=0.5), axis=1)[:, None] > 0, score, np.nan)
+    expected = plain(replace(market, score=held), book)
+    for row in rows.iter_rows(named=True):
+        for name in ("gross", "cost", "turnover"):
+            want = expected[row["date"]][name]
+            assert row[name] == pytest.approx(want, abs=1e-14), (row["date"], name)
+    back = rows.filter(pl.col("date").is_in(market.days[41 : 41 + H]))
+    sides = 2 if book == "long_short" else 1
+    assert back["cost"].sum() > 0.8 * sides * BP / 1e4
 
 
 def test_weights_are_as_stated(market) -> None:

@@ -97,8 +97,8 @@ RETURNS = TableContract(
     "models.returns",
     "What books that follow each model's walk-forward predictions would have earned, by session: "
     "horizon cohorts that overlap, one renewed each session, filled at the close after the score; "
-    "momentum, reversal and 1/N of the same universe beside them. Decimal, daily, of the book's value "
-    "at the close before.",
+    "momentum, reversal and 1/N of the same universe beside them; cash, with rows, where scores tell "
+    "nothing apart. Decimal, daily, of the book's value at the close before.",
     (
         _C("model", "str", "model, or momentum, reversal, equal_weight"),
         _C("horizon", "i32", "sessions that a cohort is held", "sessions"),

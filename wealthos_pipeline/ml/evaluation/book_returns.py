@@ -13,7 +13,6 @@ from wealthos_pipeline.core.factor import Factor
 from wealthos_pipeline.data.processors.calendar import TradingCalendar
 from wealthos_pipeline.ml.evaluation.books import Book, book, delisted, fifths, leg, lookback
 from wealthos_pipeline.ml.evaluation.sections import (
-    FIFTHS,
     Flags,
     Floats,
     Order,
@@ -64,7 +63,8 @@ def returns(
     universe and scores: ``date, instrument_id``; all from ``lookback(horizon)`` sessions before
     ``start`` on. Books are described in ``books``; benchmarks: name → column of ``scores``, direction;
     they and 1/N hold names of ``universe`` and renew their cohorts when a model has scores. costs_bp:
-    one-way, of what is bought and sold. Fewer than five names, or scores that are all the same, make no cohort: its part is cash.
+    one-way, of what is bought and sold. Fewer than five names, or scores that are all the same, make no cohort: its part is cash,
+    and a book that is all cash has rows as well: what a model does not dare counts, and so does what its return to the market costs.
     A bar or score of D changes sessions from D on.
     """
     found = sections(predictions, prices, calendar, horizon, start=start, known_until=known_until)
@@ -93,10 +93,10 @@ def _books(
 
     def both(model: str, given: Floats) -> Iterator[tuple[str, str, Book]]:
         score = np.where(_differs(given)[:, None], given, np.nan)
-        formed = np.isfinite(score).sum(axis=1) >= FIFTHS
+        said: Flags = np.isfinite(given).sum(axis=1) > 0
         top, bottom = (leg(fifths(score, s), cells, gone, h, s) for s in (1, -1))
-        yield model, LONG_SHORT, book((top, bottom), formed, h, rate)
-        yield model, LONG_ONLY, book((top,), formed, h, rate)
+        yield model, LONG_SHORT, book((top, bottom), said, h, rate)
+        yield model, LONG_ONLY, book((top,), said, h, rate)
 
     scored: Flags = np.zeros(len(cells.index), dtype=bool)
     for model, score in found.models.items():
@@ -108,9 +108,8 @@ def _books(
             raw = direction * dense(scores, column, cells, calendar)
             yield from both(model, np.where(members, raw, np.nan))
     everyone = Order.of(np.where(members, 0.0, np.nan))
-    formed = everyone.n >= FIFTHS
     one = leg(everyone.everyone(), cells, gone, h, 1)
-    yield EQUAL_WEIGHT, EQUAL_WEIGHT, book((one,), formed, h, rate)
+    yield EQUAL_WEIGHT, EQUAL_WEIGHT, book((one,), everyone.n > 0, h, rate)
 
 
 def _differs(score: Floats) -> Flags:

@@ -51,7 +51,7 @@ class Leg:
 class Book:
     """What a book did by session: returns of the value at the close before, see ``models.returns``.
 
-    known: sessions that have a row: scores of the h sessions before the last h formed a cohort, so that the
+    known: sessions that have a row: there were scores on one of the h sessions before the last h, so that the
     book is built up, and it is worth something.
     """
 
@@ -116,9 +116,9 @@ def leg(
     return Leg(sign, value, tuple(bought), tuple(left), holding)
 
 
-def book(legs: Sequence[Leg], formed: Flags, horizon: int, rate: float) -> Book:
-    """The book of ``legs``. formed: sessions whose scores made a cohort. rate: cost of what is traded."""
-    sessions = len(formed)
+def book(legs: Sequence[Leg], scored: Flags, horizon: int, rate: float) -> Book:
+    """The book of ``legs``. scored: sessions with scores. rate: cost of what is traded."""
+    sessions = len(scored)
     value = np.zeros((sessions, horizon + 1))
     sides = {1: np.zeros(sessions), -1: np.zeros(sessions)}
     for one in legs:
@@ -140,7 +140,7 @@ def book(legs: Sequence[Leg], formed: Flags, horizon: int, rate: float) -> Book:
     names[1:] = held.sum(axis=1)[:-1]
     return Book(
         earned / worth, rate * traded, 0.5 * traded, names, sides[1] / worth, sides[-1] / worth,
-        _known(formed, horizon) & alive,
+        _known(scored, horizon) & alive,
     )  # fmt: skip
 
 
@@ -164,10 +164,10 @@ def _traded(legs: Sequence[Leg], sessions: int) -> Floats:
     return out
 
 
-def _known(formed: Flags, horizon: int) -> Flags:
-    """Sessions d with a cohort from a score of d − 2h … d − 1 − h."""
-    count = np.concatenate([[0], np.cumsum(formed)])
-    d = np.arange(len(formed))
+def _known(scored: Flags, horizon: int) -> Flags:
+    """Sessions d with scores on one of d − 2h … d − 1 − h."""
+    count = np.concatenate([[0], np.cumsum(scored)])
+    d = np.arange(len(scored))
     low, high = np.clip(d - 2 * horizon, 0, None), np.clip(d - horizon, 0, None)
     out: Flags = count[high] > count[low]
     return out
