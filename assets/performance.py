@@ -15,6 +15,7 @@ from assets._shared.stage import Stage, Work, stage
 from assets._shared.work import VALUED
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.portfolio.var_methods import PRIMARY
+from wealthos_pipeline.utils import written
 from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
 
@@ -220,9 +221,7 @@ def stress_tests(work: Work) -> Mapping[str, pl.DataFrame]:
 
 def _scenarios(settings: Settings) -> list[Path]:
     """Files of scenarios of this run."""
-    from wealthos_pipeline.portfolio import scenario_files
-
-    return scenario_files.files(settings.portfolio.scenarios or inputs_dir() / "scenarios")
+    return written.files(settings.portfolio.scenarios or inputs_dir() / "scenarios")
 
 
 def _books(work: Work, prices: pl.DataFrame, dates: Sequence[date]) -> list[Book]:

@@ -360,7 +360,7 @@ def test_a_training_is_judged_counted_and_kept_apart(
     ("words", "says"),
     [
         (["ridge", "--set", "alhpa=3"], "no parameter 'alhpa' (did you mean alpha?)"),
-        (["ridge", "--set", "alpha"], "--set takes KEY=VALUE"),
+        (["ridge", "--set", "alpha"], "is not key=value"),
         (["ridge", "--set", "label=rnak"], "label"),
         (["rigde"], "Did you mean ridge"),
         ([], "Give its NAME, or --file"),

@@ -150,7 +150,7 @@ def test_every_fault_of_every_file_is_listed(tmp_path: Path) -> None:
     words = str(caught.value)
     for part in (
         "a.yaml: unknown key 'shock'", "b.yaml: Value error, nothing happens", "c.yaml: key 'name' is missing",
-        "c.yaml: market", "d.yaml: expected keys", "e.yaml: is not readable as YAML",
+        "c.yaml: market", "d.yaml: holds a list; expected keys", "e.yaml: is not readable as YAML",
     ):  # fmt: skip
         assert part in words
     assert "_f.yaml" not in words

@@ -129,12 +129,13 @@ def _now(
     from wealthos_pipeline.cli.published import calendar, open_last
     from wealthos_pipeline.core.errors import ConfigError
     from wealthos_pipeline.portfolio import performance
+    from wealthos_pipeline.utils.written import pairs
 
     if (name is None) == (path is None):
         raise ConfigError(
             "which mandate? Give its name with --set, or a file with --mandate-file: one of the two."
         )
-    given = portfolio_inputs.pairs(changes)
+    given = pairs(changes)
     settings, own = _settings(root, given)
     mandate: Mandate = (
         portfolio_inputs.from_file(path)

@@ -94,6 +94,7 @@ def _spec(
 ) -> ModelSpec:
     from wealthos_pipeline.cli.lookup import find
     from wealthos_pipeline.ml import research, specs
+    from wealthos_pipeline.utils.written import pairs
 
     settings = run.settings.models
     if (name is None) == (file is None):
@@ -105,32 +106,30 @@ def _spec(
     else:
         there = specs.available(settings)
         spec = there[find("model", str(name), there, "wealthos models families")]
-    return research.changed(spec, horizon=horizon, params=_values(sets), features=features)
+    return research.changed(spec, horizon=horizon, params=pairs(sets), features=features)
 
 
 def _from_file(run: Published, file: Path) -> ModelSpec:
     """The model of ``file``, read beside those of the folder of models."""
     import shutil
 
-    import yaml
-
     from wealthos_pipeline.ml import specs
+    from wealthos_pipeline.utils import written
 
     if not file.is_file():
         raise ConfigError(f"--file: there is no file {file}")
     settings = run.settings.models
     try:
-        body = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"--file {file} is not readable as YAML: {said}") from None
+        body = written.read(file)
+    except ConfigError as error:
+        raise ConfigError(f"--file {file} {error}") from None
     named = body.get("name") if isinstance(body, dict) else None
     with tempfile.TemporaryDirectory() as folder:
         own = specs.folder(settings)
-        for other in sorted(own.glob("*.y*ml")) if own.is_dir() else []:
+        for other in written.files(own):
             try:
-                said = yaml.safe_load(other.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, UnicodeDecodeError):
+                said = written.read(other)
+            except ConfigError:
                 continue  # its own faults are told by `wealthos run`
             if isinstance(said, dict) and said.get("name") != named:
                 shutil.copyfile(other, Path(folder) / f"beside_{other.name}")
@@ -140,26 +139,6 @@ def _from_file(run: Published, file: Path) -> ModelSpec:
             return specs.load(read, [str(named)])[0]
         except ConfigError as error:
             raise ConfigError(str(error).replace(folder, str(file.parent))) from None
-
-
-def _values(sets: list[str]) -> dict[str, Any]:
-    """KEY=VALUE as YAML reads the value."""
-    import yaml
-
-    found: dict[str, Any] = {}
-    wrong = []
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            wrong.append(text)
-            continue
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            wrong.append(text)
-    if wrong:
-        raise ConfigError(f"--set takes KEY=VALUE, found {', '.join(map(repr, wrong))}")
-    return found
 
 
 def _walk(

@@ -43,9 +43,10 @@ def frontier(
     from wealthos_pipeline.portfolio import frontier as front
     from wealthos_pipeline.portfolio import whatif
     from wealthos_pipeline.reporting import frontier_chart as chart
+    from wealthos_pipeline.utils.written import pairs
 
     settings = options.load(root)
-    chosen = inputs.changed(named(settings, mandate, mandate_file), inputs.pairs(values or []))
+    chosen = inputs.changed(named(settings, mandate, mandate_file), pairs(values or []))
     run = open_last(settings)
     question = inputs.ask(run, chosen)
     found = inputs.solved(question)

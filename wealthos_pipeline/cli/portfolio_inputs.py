@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,36 +69,15 @@ def written(settings: Settings, name: str) -> Mandate:
 
 def from_file(path: Path) -> Mandate:
     """The mandate of one YAML file; ConfigError with every fault."""
-    import yaml
+    from wealthos_pipeline.utils import written
 
     if not path.is_file():
         raise ConfigError(f"--mandate-file {path} is not there")
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not readable as YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(body, dict):
-        raise ConfigError(f"{path} holds no keys; expected some such as name, title, max_weight")
+        body = written.keys(path, "name, title, objective, max_weight")
+    except ConfigError as error:
+        raise ConfigError(f"{path} {error}") from None
     return _valid(body, str(path))
-
-
-def pairs(given: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words as values; a value is read as YAML: 0.5, true, [a, b], null."""
-    import yaml
-
-    out = {}
-    for word in given:
-        key, equal, value = word.partition("=")
-        if not equal or not key.strip():
-            raise ConfigError(f"--set {word!r} is not key=value. Write --set max_turnover=0.5.")
-        try:
-            out[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            words = " ".join(str(error).split())
-            raise ConfigError(f"--set {word!r}: the value cannot be read: {words}") from None
-    return out
 
 
 def is_field(key: str) -> bool:
@@ -136,16 +115,12 @@ def _valid(body: Mapping[str, Any], where: str) -> Mandate:
     from pydantic import ValidationError
 
     from wealthos_pipeline.core.mandate import Mandate
+    from wealthos_pipeline.utils import written
 
     try:
         return Mandate.model_validate(dict(body))
     except ValidationError as error:
-        faults = []
-        for e in error.errors(include_url=False, include_context=False):
-            at = ".".join(str(x) for x in e["loc"])
-            known = f"; known: {', '.join(sorted(Mandate.model_fields))}"
-            extra = known if e["type"] == "extra_forbidden" else ""
-            faults.append(f"  - {at or 'the mandate'}: {e['msg']}{extra}")
+        faults = [f"  - {fault}" for fault in written.faults(error, Mandate)]
         raise ConfigError("\n".join([f"{where}: the mandate cannot be used:", *faults])) from None
 
 

@@ -101,8 +101,9 @@ def _set(q: Question, found: Solution, words: list[str]) -> Comparison:
     from wealthos_pipeline.core.errors import ConfigError
     from wealthos_pipeline.portfolio import loosen
     from wealthos_pipeline.portfolio import whatif as answers
+    from wealthos_pipeline.utils.written import pairs
 
-    values = inputs.pairs(words)
+    values = pairs(words)
     fields = {k: v for k, v in values.items() if inputs.is_field(k)}
     others = {k: v for k, v in values.items() if k not in fields}
     p = q.problem

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.utils import written
 from wealthos_pipeline.utils.config import ModelSettings, inputs_dir
 
 DEFAULT_SLOT = "alpha"
@@ -92,7 +93,7 @@ def load(settings: ModelSettings, known: Sequence[str]) -> Policy:
     try:
         policy = Policy.model_validate(body)
     except ValidationError as error:
-        faults = [_words(e) for e in error.errors(include_url=False, include_context=False)]
+        faults = written.faults(error, Policy)
     else:
         slots = {name: _complete(slot, settings) for name, slot in sorted(policy.slots.items())}
         faults = [f for name, slot in slots.items() for f in _faults(name, slot, known)]
@@ -148,13 +149,10 @@ def _faults(name: str, slot: Slot, known: Sequence[str]) -> list[str]:
 
 
 def _yaml(path: Path) -> Any:
-    import yaml
-
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"the promotion policy {path} is not readable as YAML: {said}") from None
+        body = written.read(path)
+    except ConfigError as error:
+        raise ConfigError(f"the promotion policy {path} {error}") from None
     if body is None:
         return {}
     if not isinstance(body, dict):
@@ -166,13 +164,3 @@ def _yaml(path: Path) -> Any:
     if isinstance(slots, dict):  # `alpha:` with nothing under it has the defaults
         body = body | {"slots": {str(k): {} if v is None else v for k, v in slots.items()}}
     return body
-
-
-def _words(error: object) -> str:
-    e = dict(error)  # type: ignore[call-overload]
-    loc = [str(part) for part in e["loc"]]
-    where = ".".join(loc)
-    if e["type"] == "extra_forbidden":
-        known = Slot.model_fields if len(loc) > 1 else Policy.model_fields
-        return f"unknown key {where!r}; known: {', '.join(sorted(known))}"
-    return f"{where or 'the policy'}: {e['msg']} (found {e['input']!r})"

@@ -13,6 +13,7 @@ from wealthos_pipeline.core.errors import ConfigError, ModelError
 from wealthos_pipeline.core.model import ModelSpec, Value
 from wealthos_pipeline.ml import predictors
 from wealthos_pipeline.ml.predictors import FAMILIES
+from wealthos_pipeline.utils import written
 from wealthos_pipeline.utils.config import ModelSettings, inputs_dir
 
 FROM_SETTINGS = ("horizon", "train_sessions", "min_train_sessions", "every", "seed")
@@ -48,7 +49,7 @@ def available(settings: ModelSettings) -> dict[str, ModelSpec]:
     faults: list[str] = []
     found: dict[str, ModelSpec] = {}
     origin: dict[str, str] = {}
-    for path in sorted([*where.glob("*.yaml"), *where.glob("*.yml")]) if where.is_dir() else []:
+    for path in written.files(where):
         spec, wrong = _read(path, settings)
         faults += [f"{path.name}: {fault}" for fault in wrong]
         if spec is None:
@@ -110,32 +111,15 @@ def _complete(body: dict[str, Any], settings: ModelSettings) -> ModelSpec:
 
 def _read(path: Path, settings: ModelSettings) -> tuple[ModelSpec | None, list[str]]:
     """The model of one file, or everything that is wrong with it."""
-    import yaml
-
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return None, [f"is not readable as YAML: {' '.join(str(error).split())}"]
-    if not isinstance(body, dict):
-        found = "is empty" if body is None else f"holds a {type(body).__name__}"
-        return None, [f"{found}; expected keys such as name, family, features, params"]
-    try:
-        spec = _complete(body, settings)
+        spec = _complete(written.keys(path, "name, family, features, params"), settings)
+    except ConfigError as error:
+        return None, [str(error)]
     except ValidationError as error:
-        return None, [_words(e) for e in error.errors(include_url=False, include_context=False)]
+        return None, written.faults(error, ModelSpec)
     if spec.family not in FAMILIES:
         return None, [f"unknown family {spec.family!r}; there are: {', '.join(FAMILIES)}"]
     return spec, predictors.faults(spec)
-
-
-def _words(error: object) -> str:
-    e = dict(error)  # type: ignore[call-overload]
-    where = ".".join(str(part) for part in e["loc"])
-    if e["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; known: {', '.join(sorted(ModelSpec.model_fields))}"
-    if e["type"] == "missing":
-        return f"key {where!r} is missing"
-    return f"{where or 'the model'}: {e['msg']} (found {e['input']!r})" if where else e["msg"]
 
 
 def _members(spec: ModelSpec, found: dict[str, ModelSpec], origin: str) -> list[str]:

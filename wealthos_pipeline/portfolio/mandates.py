@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from wealthos_pipeline.core.errors import ConfigError
 from wealthos_pipeline.core.portfolio import Mandate
+from wealthos_pipeline.utils import written
 from wealthos_pipeline.utils.config import inputs_dir
 
 RESERVED = ("equal_weight", "cash")
@@ -29,7 +30,7 @@ def load(folder: Path | None = None) -> list[Mandate]:
         )
     faults: list[str] = []
     found: dict[str, tuple[str, Mandate]] = {}
-    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    for path in written.files(folder):
         mandate, wrong = _read(path)
         faults += [f"{path.name}: {fault}" for fault in wrong]
         if mandate is None:
@@ -61,30 +62,14 @@ def factors_bound(folder: Path | None = None) -> tuple[str, ...]:
 
 def _read(path: Path) -> tuple[Mandate | None, list[str]]:
     """The mandate of one file, or everything that is wrong with it."""
-    import yaml
-
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        return None, [f"is not readable as YAML: {' '.join(str(error).split())}"]
-    if not isinstance(body, dict):
-        found = "is empty" if body is None else f"holds a {type(body).__name__}"
-        return None, [f"{found}; expected keys such as name, title, objective, max_weight"]
-    try:
+        body = written.keys(path, "name, title, objective, max_weight")
         mandate = Mandate.model_validate(body)
+    except ConfigError as error:
+        return None, [str(error)]
     except ValidationError as error:
-        return None, [_words(e) for e in error.errors(include_url=False, include_context=False)]
+        return None, written.faults(error, Mandate)
     return mandate, _contradictions(mandate)
-
-
-def _words(error: object) -> str:
-    e = dict(error)  # type: ignore[call-overload]
-    where = ".".join(str(part) for part in e["loc"])
-    if e["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; known: {', '.join(sorted(Mandate.model_fields))}"
-    if e["type"] == "missing":
-        return f"key {where!r} is missing"
-    return f"{where or 'the mandate'}: {e['msg']} (found {e['input']!r})" if where else e["msg"]
 
 
 def _contradictions(mandate: Mandate) -> list[str]:

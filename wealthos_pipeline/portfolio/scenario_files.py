@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wealthos_pipeline.core.errors import ConfigError
+from wealthos_pipeline.utils import written
 from wealthos_pipeline.utils.config import inputs_dir
 
 
@@ -72,36 +73,23 @@ def load(folder: Path | None = None) -> list[Scenario]:
     with ``_`` are examples. No folder, no scenarios. ConfigError lists every fault of every file.
     """
     folder = inputs_dir() / "scenarios" if folder is None else folder
-    paths = [p for p in files(folder) if not p.name.startswith("_")]
+    paths = [p for p in written.files(folder) if not p.name.startswith("_")]
     return read(paths)
-
-
-def files(folder: Path) -> list[Path]:
-    """The YAML files of ``folder``, by name."""
-    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
 def read(paths: Collection[Path]) -> list[Scenario]:
     """The scenarios of these files, by name. ConfigError lists every fault of every file."""
-    import yaml
-
     faults: list[str] = []
     found: dict[str, tuple[str, Scenario]] = {}
     for path in paths:
         try:
-            body = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            faults.append(f"{path.name}: is not readable as YAML: {' '.join(str(error).split())}")
-            continue
-        if not isinstance(body, dict):
-            faults.append(
-                f"{path.name}: expected keys such as name, title, market, sectors, symbols"
-            )
-            continue
-        try:
+            body = written.keys(path, "name, title, market, sectors, symbols")
             one = Scenario.model_validate(body)
+        except ConfigError as error:
+            faults.append(f"{path.name}: {error}")
+            continue
         except ValidationError as error:
-            faults += [f"{path.name}: {_words(e)}" for e in error.errors(include_url=False)]
+            faults += [f"{path.name}: {fault}" for fault in written.faults(error, Scenario)]
             continue
         if one.name in found:
             faults.append(
@@ -113,13 +101,3 @@ def read(paths: Collection[Path]) -> list[Scenario]:
         lines = "\n".join(f"  - {fault}" for fault in faults)
         raise ConfigError(f"the stress scenarios cannot be used:\n{lines}")
     return [one for _, (_, one) in sorted(found.items())]
-
-
-def _words(error: object) -> str:
-    e = dict(error)  # type: ignore[call-overload]
-    where = ".".join(str(part) for part in e["loc"])
-    if e["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; known: {', '.join(sorted(Scenario.model_fields))}"
-    if e["type"] == "missing":
-        return f"key {where!r} is missing"
-    return f"{where}: {e['msg']} (found {e['input']!r})" if where else str(e["msg"])
