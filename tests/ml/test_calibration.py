@@ -13,7 +13,7 @@ from scipy import stats
 from wealthos_pipeline.core.errors import ModelError
 from wealthos_pipeline.factors.labels import forward_returns
 from wealthos_pipeline.ml import evaluation as room
-from wealthos_pipeline.ml.evaluation.model_summary import long_enough
+from wealthos_pipeline.ml.evaluation.model_summary import LEAST, long_enough
 from wealthos_pipeline.stats.mean_test import mean_test
 from wealthos_pipeline.stats.pbo import overfitting_probability
 from wealthos_pipeline.stats.sharpe import deflated_sharpe, expected_maximum, moments
@@ -263,6 +263,14 @@ def test_a_model_that_began_late_takes_nothing_from_what_is_said_of_the_others(
     assert set(long_enough(half.with_columns(pl.lit("half").alias("model")).vstack(returns))["model"]) == {
         "m", "noise", "half", "equal_weight",
     }  # fmt: skip
+
+
+def test_few_sessions_in_common_compare_nothing(judged, returns) -> None:
+    days = returns["date"].unique().sort()
+    for sessions, known in ((LEAST, True), (LEAST - 1, False)):
+        few = returns.filter(pl.col("date") > days[-sessions - 1])
+        row = room.summarise(judged.evaluation, few, {}).row(0, named=True)
+        assert [row[c] is not None for c in ("sharpe_net", "pbo", "spa_p")] == [True, known, known]
 
 
 def test_a_short_record_is_deflated_by_no_less_than_its_own_luck(judged, returns) -> None:

@@ -209,7 +209,7 @@ SUMMARY = TableContract(
             "pbo",
             "probability that the best of this horizon's models and benchmarks in sample is below the "
             "median out of sample (CSCV); without, and null for, those with less than half of the "
-            "longest's sessions",
+            "longest's sessions; null: fewer than 126 sessions in common",
         ),
         _f(
             "spa_p",
