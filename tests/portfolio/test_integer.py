@@ -18,6 +18,7 @@ from scipy.stats import norm
 
 from wealthos_pipeline.portfolio import integer, milp, optimization
 from wealthos_pipeline.portfolio.problem import Group, Problem, TradeCap
+from wealthos_pipeline.utils.child import ChildError
 
 
 def market(n: int, seed: int, k: int = 3) -> dict[str, NDArray[np.float64]]:
@@ -361,8 +362,8 @@ def test_infeasible_that_nothing_confirms_is_failed(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_the_child_cannot_answer_is_said() -> None:
-    with milp.Child() as child, pytest.raises(milp.ChildError, match="AttributeError"):
-        child._call("nothing", ())
+    with milp.Child() as child, pytest.raises(ChildError, match="AttributeError"):
+        child._call("nothing")
 
 
 def test_the_childs_program_gives_what_the_same_process_gives() -> None:

@@ -10,32 +10,20 @@ Nothing that comes back depends on time, on the number of threads or on what was
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import struct
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wealthos_pipeline.core.errors import WealthOSError
 from wealthos_pipeline.ml import rank_ic
+from wealthos_pipeline.utils import child
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec, Value
     from wealthos_pipeline.ml.datasets import Training
     from wealthos_pipeline.ml.splitters import Fold
-
-_LENGTH = struct.Struct("<Q")
-
-
-class ChildError(RuntimeError):
-    """The child process ended before it had answered; the message says how."""
 
 
 class TrialError(RuntimeError):
@@ -102,36 +90,14 @@ def _score(by_fold: list[np.ndarray]) -> Score:
     return Score(float(np.mean(np.nan_to_num(every))), tuple(means), len(every))
 
 
-class Child:
+class Child(child.Child):
     """``Trials`` in a process of its own; a context manager, which ends it."""
 
     def __init__(self, threads: int = 1) -> None:
-        path = os.pathsep.join(p for p in sys.path if p)
         environment = {
-            **os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads),
-            "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1",
+            "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1",
         }  # fmt: skip
-        self.words = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.words,
-            env=environment,
-        )
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # it has ended already; wait() reaps it
-                    pipe.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.words.close()
+        super().__init__(f"{__name__}:serve", environment, "the fits")
 
     def load(
         self, spec: ModelSpec, members: tuple[ModelSpec, ...], rows: Training, threads: int
@@ -149,60 +115,10 @@ class Child:
         score: Score = self._call("outside", dict(params), test)
         return score
 
-    def _call(self, method: str, *arguments: Any) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            _send(self.process.stdin, (method, arguments))
-            good, answer = _receive(self.process.stdout)
-        except (BrokenPipeError, EOFError):
-            raise ChildError(self._end()) from None
-        if not good:
-            raise TrialError(answer)
-        return answer
-
-    def _end(self) -> str:
-        code = self.process.wait()
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        self.words.seek(0)
-        last = self.words.read().decode(errors="replace").strip().splitlines()[-1:]
-        said = f"; its last words: {last[0]}" if last else ""
-        return f"the process of the fits {how}{said}"
-
-
-def _send(pipe: IO[bytes], what: Any) -> None:
-    data = pickle.dumps(what, protocol=5)
-    pipe.write(_LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> Any:
-    """One message. Both ends are this program, so unpickling is safe."""
-    head = pipe.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        raise EOFError
-    size = _LENGTH.unpack(head)[0]
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)
+    def _refused(self, answer: str) -> TrialError:
+        return TrialError(answer)
 
 
 def serve() -> None:
-    """The child: answers calls until its input ends. Only answers reach its standard output."""
-    inlet = os.fdopen(os.dup(0), "rb")
-    outlet = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    trials = Trials()
-    while True:
-        try:
-            method, arguments = _receive(inlet)
-        except EOFError:
-            return
-        try:
-            reply = (True, getattr(trials, method)(*arguments))
-        except (WealthOSError, TrialError) as error:
-            reply = (False, str(error))
-        except Exception as error:
-            reply = (False, f"{type(error).__name__}: {error}")
-        _send(outlet, reply)
+    """The program of the child."""
+    child.serve(Trials(), told=(WealthOSError, TrialError))

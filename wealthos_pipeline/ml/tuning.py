@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wealthos_pipeline.core.errors import ConfigError, ModelError
-from wealthos_pipeline.ml.search_process import Child, ChildError, Score, TrialError
+from wealthos_pipeline.ml.search_process import Child, Score, TrialError
+from wealthos_pipeline.utils.child import ChildError
 
 if TYPE_CHECKING:
     import optuna

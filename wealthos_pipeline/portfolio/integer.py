@@ -32,6 +32,7 @@ from wealthos_pipeline.portfolio import (
     tangents,
 )
 from wealthos_pipeline.portfolio.problem import Floats, Problem, Solution
+from wealthos_pipeline.utils.child import ChildError
 
 SOLVER = "HiGHS and Clarabel, outer approximation"
 GAP = 2e-4
@@ -80,7 +81,7 @@ def _searched(p: Problem, target: Floats | None) -> Solution:
     try:
         with milp.Child() as child:
             return _Search(p, m, child, target).run()
-    except milp.ChildError as error:
+    except ChildError as error:
         return _none(p, "failed", f"{error}; nothing was decided.")
 
 

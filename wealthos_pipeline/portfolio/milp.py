@@ -2,8 +2,8 @@
 
 HiGHS is native code: a fault in it would take the whole run down, and what it keeps would stay. So it
 runs in a child process (DESIGN §7), started for one decision and ended with it, which imports NumPy and
-HiGHS and nothing else: this file is its program. It costs some 0.15 s to start. If it dies, the caller
-gets ``ChildError`` with how it ended.
+HiGHS and nothing else: ``serve`` is its program. It costs some 0.15 s to start. If it dies, the caller
+gets ``child.ChildError`` with how it ended.
 
 One thread, a fixed seed, limits on nodes and never on time: what comes back is a function of the
 numbers alone.
@@ -11,16 +11,12 @@ numbers alone.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import struct
-import subprocess
-import sys
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from wealthos_pipeline.utils import child
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,11 +24,6 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 """Of HiGHS, on rows and reduced costs; whole columns are whole to 1e-7."""
 SEED = 1
-LENGTH = struct.Struct("<Q")
-
-
-class ChildError(RuntimeError):
-    """The child process ended, or could not answer; the message says how."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,42 +145,24 @@ class Session:
         return Outcome(word, x, objective, bound, int(info.mip_node_count) if mixed else 0)
 
 
-class Child:
+class Child(child.Child):
     """A ``Session`` in a process of its own; a context manager, which ends it."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # it has ended already; wait() reaps it
-                    pipe.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        super().__init__(f"{__name__}:serve", threads, "the mixed-integer solver")
 
     def load(self, *arguments: Any) -> None:
         """``Session.load``."""
-        self._call("load", arguments)
+        self._call("load", *arguments)
 
     def add(self, *arguments: Any) -> None:
         """``Session.add``."""
-        self._call("add", arguments)
+        self._call("add", *arguments)
 
     def bounds(self, *arguments: Any) -> None:
         """``Session.bounds``."""
-        self._call("bounds", arguments)
+        self._call("bounds", *arguments)
 
     def relaxed(self) -> Outcome:
         """``Session.relaxed``."""
@@ -200,61 +173,10 @@ class Child:
         return self._outcome("solve", (nodes, gap, start))
 
     def _outcome(self, method: str, arguments: tuple[Any, ...]) -> Outcome:
-        return Outcome(*self._call(method, arguments))
-
-    def _call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            _send(self.process.stdin, (method, arguments))
-            good, answer = _receive(self.process.stdout)
-        except (BrokenPipeError, EOFError):
-            code = self.process.wait()
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-            raise ChildError(f"the process of the mixed-integer solver {how}") from None
-        if not good:
-            raise ChildError(f"the mixed-integer solver failed: {answer}")
-        return answer
+        out: Outcome = self._call(method, *arguments)
+        return out
 
 
-def _send(pipe: IO[bytes], what: Any) -> None:
-    data = pickle.dumps(what, protocol=5)
-    pipe.write(LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> Any:
-    """One message. Both ends are this program, so unpickling is safe."""
-    head = pipe.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        raise EOFError
-    size = LENGTH.unpack(head)[0]
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError
-    return pickle.loads(data)
-
-
-def _serve() -> None:
-    """The child: answers calls until its input ends. Only answers reach its standard output."""
-    inlet = os.fdopen(os.dup(0), "rb")
-    outlet = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    session = Session()
-    while True:
-        try:
-            method, arguments = _receive(inlet)
-        except EOFError:
-            return
-        try:
-            answer = getattr(session, method)(*arguments)
-            if isinstance(answer, Outcome):
-                answer = (answer.status, answer.x, answer.objective, answer.bound, answer.nodes)
-            reply = (True, answer)
-        except Exception as error:
-            reply = (False, f"{type(error).__name__}: {error}")
-        _send(outlet, reply)
-
-
-if __name__ == "__main__":
-    _serve()
+def serve() -> None:
+    """The program of the child."""
+    child.serve(Session())
