@@ -36,7 +36,8 @@ def _predictions(tables: Mapping[str, Sequence[str]]) -> Stage:
 
         Fits are made one after another, each with all the threads of the run: two at once would ask for
         the same cores twice. Restated data are predicted again by the fits that were there, which are
-        marked as stale. A model that cannot be fitted is told and disturbs no other."""
+        marked as stale. A model that cannot be fitted is told and disturbs no other. Where only definitions
+        changed, fits that would come out again are taken from the registry."""
         from wealthos_pipeline import ml
         from wealthos_pipeline.ml import checks, decisions, registry
         from wealthos_pipeline.utils.code import code_version
@@ -63,6 +64,7 @@ def _predictions(tables: Mapping[str, Sequence[str]]) -> Stage:
             threads=work.settings.cores,
             searches=lake.read("models.searches"),
             pins=decisions.pins(lake.read("raw.model_decisions"), now),
+            proven=before if work.same_code else None,
         )  # fmt: skip
         fits = registry.merged(before, made.registry, work.start)
         found = checks.faults(made.predictions, fits, session.calendar)

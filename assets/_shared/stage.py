@@ -127,7 +127,7 @@ class Stage:
                     metadata={"state": "unchanged", **self._counts(session, contract.name)},
                 )
             return
-        work = Work(session, self._start(session, plan))
+        work = Work(session, self._start(session, plan), same_code=self._same_code(session, body))
         frames = self._conformed(self.compute(work))
         for table in self.checked:
             frame = frames.get(table)
@@ -221,6 +221,13 @@ class Stage:
                 first if session.calendar.is_session(first) else session.calendar.offset(first, 1)
             )
         return start
+
+    def _same_code(self, session: Session, body: list[Any]) -> bool:
+        """Whether the last run made the tables by this code, whatever the settings; not in a full run."""
+        before = session.run.previous and session.run.previous.consumed.get(self.name)
+        if not before or session.full or session.from_date is not None:
+            return False
+        return bool(json.loads(before.definition)[-1] == body[-1])
 
     def _is_due(self, session: Session) -> bool:
         """Whether rows have to be made again although no input changed: what the passing of time alone

@@ -34,6 +34,8 @@ class Work:
     said: list[str] = field(default_factory=list)
     faults: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """What the stage found wrong itself, by table and check, for its watch."""
+    same_code: bool = False
+    """Whether the code that made the stored rows is this code; not where everything is asked for again."""
 
     def say(self, table: str, name: str, words: str) -> None:
         """Note ``name: words`` for ``table``, and tell whoever watches the run."""

@@ -138,12 +138,38 @@ def test_a_family_that_cannot_be_fitted_disturbs_no_other(
     assert got.predictions.equals(made.predictions.filter(other))
 
 
-def test_a_fault_of_the_program_is_not_taken_for_one_of_the_data(
-    short, settings, monkeypatch
+class Stumbles(Fails):
+    """A family whose fits are made and then cannot predict."""
+
+    def fit(self, rows):
+        return self
+
+    features = ("signal",)
+
+    def to_text(self) -> str:
+        return "{}"
+
+    def predict(self, X):
+        raise self.error
+
+
+@pytest.mark.parametrize("family", [Fails, Stumbles])
+@pytest.mark.parametrize("error", [TypeError("no such field"), KeyError("beta"), MemoryError()])
+def test_a_fault_of_the_program_in_one_model_is_told_as_such_and_disturbs_no_other(
+    short, settings, made, monkeypatch, family, error
 ) -> None:
-    monkeypatch.setattr(predictors, "make", lambda s, **more: Fails(TypeError("no such field")))
-    with pytest.raises(TypeError, match="no such field"):
-        run(short, settings, MODELS[:1])
+    honest = predictors.make
+    monkeypatch.setattr(
+        predictors, "make",
+        lambda s, **more: family(error) if s.name == "plain" else honest(s, **more),
+    )  # fmt: skip
+    got = run(short, settings, MODELS[:2])
+    reasons = got.absences.filter((pl.col("model") == "plain") & (pl.col("kind") == "live"))[
+        "reason"
+    ]
+    assert type(error).__name__ in reasons[0]
+    assert "a fault of the program (test_train_models.py:" in reasons[0]
+    assert got.predictions.equals(made.predictions.filter(pl.col("model") == "month"))
     assert not fits.cannot(ValueError("raised here"))
 
 
@@ -204,6 +230,25 @@ def test_a_search_serves_fits_from_its_own_refit_date_on(short, settings) -> Non
     assert alphas[date(2002, 10, 1)] == (777.0, 4)
     edited = model.model_copy(update={"every": 3})  # another definition: not searched yet
     assert fits.tuned(found, edited, date(2002, 12, 2)) is None
+
+
+def test_a_search_that_finds_what_was_there_is_said_of_the_fits_that_stand(short, settings) -> None:
+    """The rows are those of a run that fits everything after the search."""
+    space = {"alpha": Range(low=1.0, high=1e4, log=True)}
+    model = spec("tuned", search=Search(trials=5, space=space), params={"alpha": 10.0})
+    found = pl.DataFrame(
+        {"model": ["tuned"], "refit_date": [date(2002, 4, 1)], "side": ["inside"],
+         "params": ['{"alpha": 10.0}'], "trials": [5], "spec_hash": [model.spec_hash]}
+    )  # fmt: skip
+    before = run(short, settings, (model,))
+    full = run(short, settings, (model,), searches=found)
+    start, at = date(2002, 4, 1), short.calendar.known_at(short.end)
+    got = run(
+        short, settings, (model,), searches=found, start=start, registry=before.registry, keep_at=at
+    )
+    assert got.fits.is_empty()
+    rows = registry.merged(before.registry, got.registry, start)
+    assert rows.sort("model_id").equals(full.registry.sort("model_id"))
 
 
 def test_a_pinned_fit_serves_instead_of_the_live_one(short, settings, made) -> None:
@@ -287,3 +332,27 @@ def test_two_threads_give_the_bits_of_one_on_many_rows() -> None:
     one, two = (predictors.make(model, threads=t).fit(rows) for t in (1, 2))
     assert one.to_text() == two.to_text()
     assert one.predict(X).tobytes() == two.predict(X).tobytes()
+
+
+def test_a_model_that_is_added_or_changed_costs_no_fit_of_the_others(short, settings, made) -> None:
+    """Rows and predictions are those of the run that fits everything, bit for bit."""
+    changed = spec("plain", params={"alpha": 77.0})
+    models = (changed, *MODELS[1:], spec("added"))
+    everything = run(short, settings, models)
+    got = run(short, settings, models, proven=made.registry)
+    assert set(got.fits["model"]) == {"plain", "added"}
+    assert got.registry.equals(everything.registry)
+    assert got.predictions.equals(everything.predictions)
+
+    damaged = made.registry.with_columns(pl.col("artefact") + " ")
+    assert set(run(short, settings, MODELS[:1], proven=damaged).fits["model"]) == {"plain"}
+    first = short.prices["instrument_id"].min()
+    hit = (pl.col("date") == date(2002, 3, 1)) & (pl.col("instrument_id") == first)
+    moved = pl.when(hit).then(pl.col("tr_index") * 1.5).otherwise("tr_index")
+    other = short.prices.with_columns(tr_index=moved)
+    restated = replace(short, prices=other)
+    again = run(restated, settings, MODELS[:1], proven=made.registry)
+    assert again.registry.equals(run(restated, settings, MODELS[:1]).registry)
+    refitted = set(again.fits.filter(pl.col("kind") == "walk_forward")["refit_date"])
+    assert refitted
+    assert min(refitted) > date(2002, 3, 1), "fits that had ended before the restated bar are taken"

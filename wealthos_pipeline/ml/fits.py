@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -16,12 +17,15 @@ from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.core.errors import ConfigError, ModelError
 from wealthos_pipeline.ml import datasets, predictors, registry, schedule, specs, validation
 from wealthos_pipeline.ml.schedule import Job
+from wealthos_pipeline.utils.logging import get_logger
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import ModelSpec
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
     from wealthos_pipeline.ml.predictors.base import Fitted, Predictor
     from wealthos_pipeline.utils.config import ModelSettings
+
+_LOG = get_logger("models")
 
 NUMERICAL = frozenset(("lightgbm", "scipy", "sklearn", "statsmodels", "optuna"))
 """Packages whose ValueError about some data is the model's failing, not a fault of this program."""
@@ -65,20 +69,28 @@ class Fit:
             sessions=calendar.frame()["date"].to_numpy().astype("datetime64[D]"),
         )
 
-    def make(self, rows: datasets.Training) -> None:
-        """Fit on ``rows``. ModelError in words if the family cannot."""
+    def make(self, rows: datasets.Training, data: str | None = None) -> None:
+        """Fit on ``rows`` (``data``: their ``registry.data_hash`` where it is at hand). ModelError in words if
+        the family cannot, whatever it raises: one model's fault stops no other."""
         begun = time.perf_counter()
         try:
-            self.fitted = self.predictor.fit(rows)
+            fitted = self.predictor.fit(rows)
+            self.row = registry.row(
+                self.spec, self.job.kind, self.job.refit, fitted, rows, self.params,
+                trials=self.trials, data=data,
+            )  # fmt: skip
         except Exception as error:
-            if not cannot(error):
-                raise
             raise ModelError(failing(self.spec, error)) from error
+        self.fitted = fitted
         self.fresh, self.seconds = True, time.perf_counter() - begun
-        self.row = registry.row(
-            self.spec, self.job.kind, self.job.refit, self.fitted, rows, self.params,
-            trials=self.trials,
-        )  # fmt: skip
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Scores of the rows of ``X``. ModelError in words if the family cannot."""
+        assert self.fitted is not None
+        try:
+            return self.fitted.predict(X)
+        except Exception as error:
+            raise ModelError(failing(self.spec, error, "predict with")) from error
 
     def same_as(self, other: Fit) -> None:
         """Take over the fit of the same model at the same date, made for the other kind."""
@@ -176,15 +188,25 @@ def cannot(error: BaseException) -> bool:
     return False
 
 
-def failing(spec: ModelSpec, error: BaseException) -> str:
-    """``error`` in a sentence that names the model."""
+def failing(spec: ModelSpec, error: BaseException, doing: str = "fit") -> str:
+    """``error`` in a sentence that names the model, and says whose fault it seems to be."""
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ModelError):
         return words if words.startswith(spec.name) else f"{spec.name}: {words}"
+    said = f"{spec.name}: could not {doing} the family {spec.family} ({type(error).__name__}: {words}); "
+    if cannot(error):
+        return said + "look at the features of these dates and at the model's params"
+    _LOG.error(said, exc_info=error)
     return (
-        f"{spec.name}: the family {spec.family} could not be fitted ({type(error).__name__}: {words}); "
-        "look at the features of these dates and at the model's params"
+        f"{said}this is a fault of the program{_where(error)}, not of the data: other models go on "
+        "without it; the log has the trace"
     )
+
+
+def _where(error: BaseException) -> str:
+    """`` (file:line)`` where ``error`` was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
 
 
 ABSENCES = {"model": pl.String, "kind": pl.String, "refit_date": pl.Date, "reason": pl.String}

@@ -131,8 +131,11 @@ def find(
     refit_date: date,
     features: Sequence[str],
     params: str,
+    data: str | None = None,
 ) -> dict[str, Any] | None:
-    """The row of the fit that would come out again; None if it is not there or is damaged."""
+    """The row of the fit that would come out again; None if it is not there or is damaged.
+
+    data: ``data_hash`` of its training rows, where that has to be the same."""
     if registry is None:
         return None
     found = registry.filter(
@@ -142,6 +145,7 @@ def find(
         & (pl.col("spec_hash") == spec.spec_hash)
         & (pl.col("features") == json.dumps(list(features)))
         & (pl.col("params") == params)
+        & (pl.lit(True) if data is None else pl.col("data_hash").eq_missing(pl.lit(data)))
     )
     for candidate in found.iter_rows(named=True):
         if artefact_hash(candidate["artefact"]) == candidate["artefact_hash"]:

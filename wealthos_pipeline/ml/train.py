@@ -83,6 +83,7 @@ def fit_and_predict(
     models: Sequence[ModelSpec] | None = None,
     searches: pl.DataFrame | None = None,
     pins: Mapping[str, Mapping[str, Any]] | None = None,
+    proven: pl.DataFrame | None = None,
 ) -> ModelRun:
     """Fit what is due and predict.
 
@@ -105,6 +106,9 @@ def fit_and_predict(
     searches: ``models.searches``; a fit of a model with a search takes the parameters of its latest
         row not after the refit date, else the specification's.
     pins: model → the row of ``models.registry`` that serves in place of its live fit.
+    proven: rows of ``models.registry`` that this very code made. Where a fit is due and one of them has its
+        definition, parameters, features and the same training rows (``data_hash``), that one would come out
+        again and is taken: another model that was added or changed costs no fits of this one.
 
     A date's prediction exists for each name of its universe with at least one feature. ``z`` is the
     prediction standardised over them (null when all are equal). What cannot be fitted is listed in
@@ -114,7 +118,7 @@ def fit_and_predict(
     source = Scores(scores)
     panels.require(source, feature_names)
     chosen = specs.load(settings) if models is None else models
-    run = _Run(source, prices, universe, calendar, settings, end, start, keep_at)
+    run = _Run(source, prices, universe, calendar, settings, end, start, keep_at, proven)
     run.plan(chosen, tuple(feature_names), registry, searches, dict(pins or {}), threads)
     return run.make()
 
@@ -129,6 +133,7 @@ class _Run:
     end: date
     start: date | None
     keep_at: datetime | None = None
+    proven: pl.DataFrame | None = None
     fits: list[Fit] = field(default_factory=list)
     absences: list[dict[str, Any]] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -189,21 +194,29 @@ class _Run:
         refit = fit.job.refit
         if self.start is None or (self.keep_at is None and refit >= self.start):
             return
+        self._stored(fit, existing)
+
+    def _stored(self, fit: Fit, rows: pl.DataFrame | None, digest: str | None = None) -> bool:
+        """Give ``fit`` its row of ``rows`` (trained on rows of ``digest``, where it is given) if it is there."""
         row = registry.find(
-            existing, spec=fit.spec, kind=fit.job.kind, refit_date=refit, features=fit.features,
-            params=fit.params,
+            rows, spec=fit.spec, kind=fit.job.kind, refit_date=fit.job.refit, features=fit.features,
+            params=fit.params, data=digest,
         )  # fmt: skip
         if row is None:
-            return
+            return False
         try:
             fit.fitted = fit.predictor.from_text(row["artefact"])
-            fit.row = row
         except ModelError as error:
             self.remarks.append(f"{row['model_id']} is fitted again: {error}")
+            return False
+        fit.row = row | {"trials": fit.trials}  # a search since then may have found what it had
+        if digest is not None:
+            fit.row |= {"stale_since": None, "stale_reason": None}
+        return True
 
     def _is_told(self, fit: Fit) -> bool:
         """Whether the registry's rows of this run hold ``fit``: not an old one that merely served."""
-        recent = self.start is not None and fit.job.refit >= self.start
+        recent = self.start is None or fit.job.refit >= self.start
         return fit.fresh or fit.job.kind == "live" or recent
 
     def _fit(self, group: Sequence[Fit], features: tuple[str, ...]) -> None:
@@ -223,7 +236,10 @@ class _Run:
                 fit.same_as(twin)
                 continue
             try:
-                fit.make(fit.rows(data, self.calendar))
+                rows = fit.rows(data, self.calendar)
+                digest = registry.data_hash(rows)
+                if not self._stored(fit, self.proven, digest):
+                    fit.make(rows, digest)
                 made[fit.job.refit, fit.spec.name] = fit
             except ModelError as error:
                 self.absences.append(fits.absence(fit.spec.name, fit.job, str(error)))
@@ -284,8 +300,12 @@ class _Run:
             for i, fit in enumerate(ready):
                 if i not in frames:
                     continue
-                assert fit.fitted is not None
-                values = fit.fitted.predict(panel.X)
+                try:
+                    values = fit.predict(panel.X)
+                except ModelError as error:
+                    del frames[i]
+                    self.absences.append(fits.absence(fit.spec.name, job, str(error)))
+                    continue
                 bad = int(np.count_nonzero(~np.isfinite(values)))
                 if bad:
                     del frames[i]
