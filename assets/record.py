@@ -94,7 +94,15 @@ def _heat(work: Work, marks: pl.DataFrame, whole: pl.DataFrame) -> dg.MarkdownMe
 @stage(
     contract("monitor.alerts"),
     group="monitor",
-    inputs=(*_JUDGED, "clean.series", "meta.coverage", "factors.admissions", "models.registry"),
+    inputs=(
+        *_JUDGED,
+        "clean.series",
+        "meta.coverage",
+        "factors.admissions",
+        "models.registry",
+        "models.predictions",
+        "models.champions",
+    ),
     rooms=tuple(
         f"market_monitor/{name}.py"
         for name in ("alerts", "evidence", "known", "model_health", "rules")
@@ -125,8 +133,26 @@ def alerts(work: Work) -> Mapping[str, pl.DataFrame]:
         room.failed_runs(failed, work.end),
         room.refused_factors(session.lake.read("factors.admissions"), work.end),
         room.stale_fits(session.lake.read("models.registry"), work.end),
+        _unserved(work),
     ]
     return {"monitor.alerts": pl.concat(told)}
+
+
+def _unserved(work: Work) -> pl.DataFrame:
+    """Slots and models without a live prediction for the latest session, where there are fits at all."""
+    from wealthos_pipeline.market_monitor import alerts as room
+    from wealthos_pipeline.ml.champions import champion_at
+
+    lake, settings, end = work.session.lake, work.settings.models, work.end
+    live = lake.read("models.predictions", start=end, end=end, columns=["model", "kind"])
+    champions = lake.read("models.champions")
+    slots = champions["slot"].unique().sort().to_list()
+    return room.unserved(
+        live.filter(pl.col("kind") == "live")["model"].unique().to_list(),
+        settings.names,
+        {slot: champion_at(champions, slot) for slot in slots},
+        end,
+    )
 
 
 def _checks(work: Work) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -20,12 +20,14 @@ from wealthos_pipeline.utils.config import Settings, load_settings
 from wealthos_pipeline.utils.logging import logged
 
 if TYPE_CHECKING:
+    from wealthos_pipeline.core.mandate import Mandate
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
     from wealthos_pipeline.data.sources import Source
     from wealthos_pipeline.data.storage.lake import Lake
     from wealthos_pipeline.data.storage.manifest import Manifest
     from wealthos_pipeline.data.storage.run import Run
     from wealthos_pipeline.factors import Library
+    from wealthos_pipeline.ml.policy import Policy
 
 
 @dataclass
@@ -124,8 +126,6 @@ def open_session(
     from wealthos_pipeline.data.processors.calendar import TradingCalendar
     from wealthos_pipeline.data.storage.lake import Lake
     from wealthos_pipeline.data.storage.run import Run
-    from wealthos_pipeline.portfolio import mandates
-    from wealthos_pipeline.utils.config import inputs_dir
     from wealthos_pipeline.utils.threads import limit_threads
 
     limit_threads(settings.cores)
@@ -133,9 +133,49 @@ def open_session(
     lake = Lake(settings.root, block_mb=settings.machine.block_mb, calendar=calendar)
     library = factors.load(settings.factors.sets, settings.factors.own, strict=False)
     lake.register(*(f.contract for f in library.families()), *factors.scores_contracts(library))
-    mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")  # faults first of all
+    written(settings)
     with (
         Run.open(lake, settings, now=now, run_id=run_id) as run,
         logged(Path(settings.root) / "logs", run.run_id),
     ):
         yield Session(settings, run, lake, calendar, library, now, **more)
+
+
+def written(settings: Settings) -> None:
+    """Read what people wrote before anything is computed: mandates, models, the promotion policy, and whether
+    they fit together. ConfigError lists the faults of all of them."""
+    from wealthos_pipeline.core.errors import ConfigError
+    from wealthos_pipeline.ml import policy, serving, specs
+    from wealthos_pipeline.portfolio import mandates
+    from wealthos_pipeline.utils.config import inputs_dir
+
+    faults: list[str] = []
+    asked: Sequence[Mandate] = ()
+    rules: Policy | None = None
+    with _noting(faults):
+        asked = mandates.load(settings.portfolio.mandates or inputs_dir() / "mandates")
+    with _noting(faults):
+        models = sorted(specs.available(settings.models))
+        with _noting(faults):
+            specs.load(settings.models)
+        rules = policy.load(settings.models, models)
+    if rules is not None:
+        followed = serving.slots([m.model for m in asked])
+        lost = [m for m, slot in followed.items() if slot not in rules.slots]
+        if lost:
+            faults.append(
+                f"mandates follow {', '.join(lost)}, but the promotion policy has only the slots "
+                f"{', '.join(rules.slots)}; correct `model` in the mandate, or add the slot"
+            )
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+@contextmanager
+def _noting(faults: list[str]) -> Iterator[None]:
+    from wealthos_pipeline.core.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        faults.append(str(error))

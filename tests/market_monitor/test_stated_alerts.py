@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 
 from wealthos_pipeline.core.data import contract
-from wealthos_pipeline.market_monitor.alerts import refused_factors, stale_fits
+from wealthos_pipeline.market_monitor.alerts import refused_factors, stale_fits, unserved
 
 DAY = date(2024, 5, 6)
 AT = datetime(2024, 5, 6, 22, tzinfo=UTC)
@@ -56,3 +56,15 @@ def test_one_warning_a_model_with_stale_fits() -> None:
     assert row["text"].startswith("2 fits of ridge (2022-01-03 to 2024-01-02)")
     assert "2024-05-06" in row["text"]
     assert stale_fits(table.empty(), DAY).is_empty()
+
+
+def test_who_should_serve_and_does_not_is_an_alert() -> None:
+    found = unserved(
+        ["lightgbm"], ["ridge", "lightgbm", "stacked"], {"alpha": "ridge", "b": "lightgbm", "c": None}, DAY
+    )  # fmt: skip
+    assert found.select("date", "alert", "subject", "severity").rows() == [
+        (DAY, "no_prediction", "alpha", "critical"),
+        (DAY, "no_prediction", "stacked", "warning"),
+    ]
+    assert found["text"][0].startswith("ridge, champion of alpha, has no live prediction for ")
+    assert unserved(["ridge"], ["ridge"], {"alpha": "ridge"}, DAY).is_empty()

@@ -270,6 +270,46 @@ def refused_factors(admissions: pl.DataFrame, day: date) -> pl.DataFrame:
     )
 
 
+def unserved(
+    live: Sequence[str], wanted: Sequence[str], champions: Mapping[str, str | None], day: date
+) -> pl.DataFrame:
+    """One critical alert a slot whose champion has no live prediction for ``day``, and one warning a model that
+    should have some and is no such champion.
+
+    live: models with live predictions for ``day``. wanted: models that the run trains. champions: slot → the
+    champion, None before the first review.
+    """
+    rows: list[dict[str, object]] = []
+    there, told = set(live), set()
+    for slot, champion in sorted(champions.items()):
+        if champion is None or champion in there:
+            continue
+        told.add(champion)
+        words = (
+            f"{champion}, champion of {slot}, has no live prediction for {day}: mandates that follow the slot "
+            "get those of a champion before it, or none. The check every_model_fitted says why; "
+            "`wealthos models rollback` or `promote` names another."
+        )
+        rows.append({"subject": slot, "severity": "critical", "text": words})
+    for model in dict.fromkeys(wanted):
+        if model in there or model in told:
+            continue
+        words = f"{model} has no live prediction for {day}; the check every_model_fitted says why."
+        rows.append({"subject": model, "severity": "warning", "text": words})
+    out = contract("monitor.alerts")
+    shape = {c: out.schema()[c] for c in ("subject", "severity", "text")}
+    return out.conform(
+        pl.DataFrame(rows, schema=shape).select(
+            pl.lit(day).alias("date"),
+            pl.lit("no_prediction").alias("alert"),
+            "subject",
+            "severity",
+            "text",
+            pl.lit(None, dtype=pl.Float64).alias("value"),
+        )
+    )
+
+
 def stale_fits(registry: pl.DataFrame, day: date) -> pl.DataFrame:
     """One warning a model of which fits in use saw rows that were restated since.
 
