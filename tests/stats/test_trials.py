@@ -117,6 +117,20 @@ def test_trial_variance_of_little() -> None:
     assert trial_variance(x, mean_correlation=-0.5, periods=100) == trial_variance(x)
 
 
+def test_a_short_record_counts_as_a_trial_and_does_not_widen_the_variance() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2000, 5))
+    short = np.full((2000, 1), np.nan)
+    short[-20:, 0] = rng.standard_normal(20) + 1.0
+    both = deflation(np.hstack([x, short]))
+    assert both.variance == deflation(x).variance < 3 / 2000
+    assert (both.raw, deflation(x).raw) == (6, 5)
+    assert both.effective > deflation(x).effective
+    half = x.copy()
+    half[:1000, 0] = np.nan
+    assert deflation(half).variance != deflation(half[:, 1:]).variance
+
+
 def test_trials_without_returns_count_one_each() -> None:
     x = with_correlation(equal(4, 0.9), 20_000)
     alone, more = deflation(x), deflation(x, further=10)

@@ -37,10 +37,11 @@ def with_deflated(
         x = wide.select(pl.col(names).fill_null(math.nan)).to_numpy()
         apart = x[::h]
         effective = stats.effective_trials(apart) + (tried - len(names))
+        long = stats.long_enough(x)
         variance = stats.trial_variance(
-            stats.ratios(x),
-            mean_correlation=stats.mean_correlation(apart),
-            periods=stats.typical_periods(apart),
+            stats.ratios(x[:, long]),
+            mean_correlation=stats.mean_correlation(apart[:, long]),
+            periods=stats.typical_periods(apart[:, long]),
         )
         judged = [judge(c, trials=effective, variance=variance, spacing=h) for c in x.T]
         parts.append(

@@ -39,10 +39,6 @@ COUNTS: Mapping[Subject, tuple[str, ...]] = {
 """Kinds of trials among which a result of each subject was picked: a model is made of factors that were looked at,
 a portfolio of models."""
 
-SHORT = 0.5
-"""Returns over less than this share of the periods of the longest tell nothing of how far apart ratios lie: theirs
-are mostly noise, and of another size than that of the others."""
-
 _NOT_TRIED = {"name", "title", "note", "live", "overrides"}
 """Of a mandate: words, and what concerns live trading only."""
 
@@ -222,7 +218,7 @@ def deflation(trials: pl.DataFrame, subject: Subject, blocks: Sequence[Block]) -
 
     blocks: returns of as many of the trials as are known, a block a kind. Effective trials add up over blocks, and
     each trial of ``counted`` beyond them counts as one; the variance is of the ratios in the blocks, but of those
-    over less than ``SHORT`` of the longest's periods, which count as trials and no more. So the number never says
+    over less than ``stats.SHORT`` of the longest's periods, which count as trials and no more. So the number never says
     less than what is known, and the result is a function of these returns and of the number of trials: what was
     recorded as seen does not enter.
     """
@@ -236,7 +232,7 @@ def deflation(trials: pl.DataFrame, subject: Subject, blocks: Sequence[Block]) -
 def _variance(blocks: Sequence[Block]) -> float:
     """Variance of an independent trial's ratio, from the trials whose record is long enough."""
     periods = [np.isfinite(b.returns).sum(axis=0) for b in blocks]
-    least = SHORT * max((int(n.max()) for n in periods), default=0)
+    least = stats.SHORT * max((int(n.max()) for n in periods), default=0)
     kept = [
         Block(b.returns[:, n >= least], b.overlap)
         for b, n in zip(blocks, periods, strict=True)

@@ -22,6 +22,10 @@ from typing import Literal
 
 import numpy as np
 
+SHORT = 0.5
+"""Returns over less than this share of the periods of the longest do not say how far apart ratios lie: theirs are
+mostly noise, and of another size than that of the others. They count as trials all the same."""
+
 Rule = Literal["eigenvalues", "mean_correlation", "participation"]
 
 
@@ -91,6 +95,13 @@ def trial_variance(
     return float(np.var(x, ddof=1)) + max(mean_correlation, 0.0) / periods
 
 
+def long_enough(returns: np.ndarray) -> np.ndarray:
+    """Which columns of ``returns`` (T, k) have ``SHORT`` of the periods of the longest: booleans (k,)."""
+    counts = np.isfinite(np.asarray(returns, dtype=np.float64)).sum(axis=0)
+    out: np.ndarray = counts >= SHORT * counts.max(initial=0)
+    return out
+
+
 def typical_periods(returns: np.ndarray) -> float:
     """Harmonic mean of the periods that the columns of ``returns`` (T, k) have; inf without any."""
     counts = np.isfinite(np.asarray(returns, dtype=np.float64)).sum(axis=0)
@@ -104,7 +115,8 @@ def deflation(
     """What to deflate by: the trials whose returns are known, and others that were tried.
 
     returns: (T, k) as in ``effective_trials``; k may be 0. further: trials without returns; each counts as
-    independent. sharpes: their per-period ratios where known, for the variance.
+    independent. sharpes: their per-period ratios where known, for the variance. The variance is of the ratios of
+    those that are ``long_enough``.
     """
     x = np.asarray(returns, dtype=np.float64)
     if x.ndim != 2 or further < 0:
@@ -116,18 +128,18 @@ def deflation(
         raise ValueError("no trial: nothing to deflate by")
     from threadpoolctl import threadpool_limits
 
-    rho, effective = 0.0, 0.0
+    rho, effective, long = 0.0, 0.0, long_enough(x)
     if k:
         with threadpool_limits(1, "blas"):
             r, n = _correlations(x)
-            rho, effective = _mean_off_diagonal(r), _effective(r, n)
-    own = ratios(x)
+            rho, effective = _mean_off_diagonal(r[np.ix_(long, long)]), _effective(r, n)
+    own = ratios(x[:, long])
     others = np.zeros(0) if sharpes is None else np.asarray(sharpes, dtype=np.float64).ravel()
     known, unknown = int(np.isfinite(own).sum()), int(np.isfinite(others).sum())
     pairs = (known + unknown) * (known + unknown - 1)
     rho = rho * known * (known - 1) / pairs if pairs else 0.0
     variance = trial_variance(
-        np.concatenate([own, others]), mean_correlation=rho, periods=typical_periods(x)
+        np.concatenate([own, others]), mean_correlation=rho, periods=typical_periods(x[:, long])
     )
     return Deflation(k + further, effective + further, variance)
 
