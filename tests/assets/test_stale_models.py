@@ -13,6 +13,7 @@ from pipeline import Driver, settings
 from properties import OF_A_RUN, raw_known, same_rows
 from synthetic import RawMarket
 
+from assets import models
 from assets._shared.resources import Session
 from wealthos_pipeline import factors
 from wealthos_pipeline.core.data import contract
@@ -107,3 +108,23 @@ def test_other_code_or_settings_are_no_restatement(
         assert session.keeps_fits
         assert not replace(session, full=True).keeps_fits
         assert not replace(session, from_date=DAY).keeps_fits
+
+
+def test_fits_are_taken_over_where_the_code_is_the_same_and_nothing_else_asks_for_them(
+    tmp_path: Path,
+) -> None:
+    from types import SimpleNamespace
+
+    stage = next(s for s in models.stages(factors.load((), tmp_path)) if s.name == "predictions")
+    made = SimpleNamespace(definition='[["settings of before"], "code"]')
+
+    def same(code: str, **more: object) -> bool:
+        previous = SimpleNamespace(consumed={"predictions": made})
+        body = {"full": False, "from_date": None, "run": SimpleNamespace(previous=previous), **more}
+        return stage._same_code(SimpleNamespace(**body), [["settings of now"], code])
+
+    assert same("code")
+    assert not same("other code")
+    assert not same("code", full=True)
+    assert not same("code", from_date=DAY)
+    assert not same("code", run=SimpleNamespace(previous=None))

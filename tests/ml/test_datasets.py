@@ -1,5 +1,6 @@
 """Panels, targets and folds."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -127,3 +128,19 @@ def test_a_label_that_became_known_late_is_not_trained_on(world) -> None:
     chosen = datasets.fold(rows, window, days[0], every=1, min_sessions=1)
     assert np.datetime64(revised) in rows.dates
     assert np.datetime64(revised) not in chosen.dates
+
+
+def test_names_of_a_fold_are_numbered_among_themselves(world) -> None:
+    """Names that are listed after a fit, or were gone before it, change no bit of it: clustered errors are sums
+    by name."""
+    refit = date(2003, 1, 2)
+    window = validation.window(world.calendar, refit, 5, 120)
+    days = world.calendar.sessions(date(2002, 8, 1), date(2002, 12, 2))
+    features = datasets.panel(world.scores, world.universe, FEATURES, days)
+    rows = datasets.training(features, forward_returns(world.prices, 5, world.calendar))
+    chosen = datasets.fold(rows, window, days[0], every=1, min_sessions=1)
+    others = replace(rows, names=(3 * rows.names + 40).astype(np.int32))
+    again = datasets.fold(others, window, days[0], every=1, min_sessions=1)
+    np.testing.assert_array_equal(again.names, chosen.names)
+    assert again.names.dtype == np.int32
+    assert sorted(set(again.names.tolist())) == list(range(len(set(again.names.tolist()))))
