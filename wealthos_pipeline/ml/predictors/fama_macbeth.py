@@ -57,6 +57,7 @@ class FamaMacBeth:
         """
         linear.usable(rows, "fama_macbeth")
         found, few, alike = _by_date(rows)
+        explained = [f for f, n in zip(rows.features, alike.each, strict=True) if n]
         used = np.isfinite(found[:, -1])
         if used.sum() < 2:
             p = rows.X.shape[1]
@@ -64,8 +65,8 @@ class FamaMacBeth:
             raise ModelError(
                 f"fama_macbeth: {int(used.sum())} of {len(used)} training dates have a regression, two "
                 f"are needed: {few} have too few names ({p} features need {p + MORE_NAMES}, a date has "
-                f"{most} at most), on {alike} features are combinations of each other. Choose fewer "
-                "features, or ridge"
+                f"{most} at most), on {alike.dates} features are combinations of each other"
+                f"{_those(explained)}. Choose fewer features, or ridge"
             )
         lags = dated.lags(rows)
         means = dated.means(found, dated.date_weights(rows), lags)
@@ -90,7 +91,7 @@ class FamaMacBeth:
             {
                 "dates": float(used.sum()),
                 "dates_with_few_names": float(few),
-                "dates_with_collinear_features": float(alike),
+                "dates_with_collinear_features": float(alike.dates),
                 "lags": float(lags),
             },
         )
@@ -99,13 +100,27 @@ class FamaMacBeth:
         return linear.from_text(text, "fama_macbeth")
 
 
-def _by_date(rows: Training) -> tuple[np.ndarray, int, int]:
+@dataclass(slots=True)
+class _Alike:
+    """Dates on which features are combinations of each other, and of each feature the dates on which it is one
+    of those before it (features,)."""
+
+    dates: int
+    each: np.ndarray
+
+
+def _those(names: list[str]) -> str:
+    """Some of ``names`` in parentheses."""
+    return f" ({', '.join(names[:20])}{' …' if len(names) > 20 else ''})" if names else ""
+
+
+def _by_date(rows: Training) -> tuple[np.ndarray, int, _Alike]:
     """Coefficients (dates, features + 1), the constant last, NaN where there is none; dates with too few
     names; dates with collinear features."""
     p = rows.X.shape[1]
     edges = linear.first_rows(rows.dates).tolist()
     out = np.full((len(edges) - 1, p + 1), np.nan)
-    few = alike = 0
+    few, alike = 0, _Alike(0, np.zeros(p, dtype=np.int64))
     with linear.one_thread():
         for d, (a, b) in enumerate(pairwise(edges)):
             X = linear.filled(rows.X[a:b])
@@ -116,8 +131,10 @@ def _by_date(rows: Training) -> tuple[np.ndarray, int, int]:
             root = np.sqrt(rows.w[a:b])[:, None]
             A = np.column_stack([np.ones(b - a), X[:, there]]) * root
             Q, R = np.linalg.qr(A)
-            if np.any(np.abs(np.diag(R)) <= COLLINEAR * np.linalg.norm(A, axis=0)):
-                alike += 1
+            explained = np.abs(np.diag(R)) <= COLLINEAR * np.linalg.norm(A, axis=0)
+            if explained.any():
+                alike.dates += 1
+                alike.each[there] += explained[1:]
                 continue
             beta = np.linalg.solve(R, Q.T @ (rows.y[a:b] * root[:, 0]))
             out[d, there], out[d, -1] = beta[1:], beta[0]

@@ -73,6 +73,11 @@ class ICWeighted:
         weights = np.where(known, means.mean * n_eff / (n_eff + self.prior_dates), 0.0)
         if self.combine == "inverse_covariance":
             weights[known] = _inverse_covariance(ics[:, known], means.mean[known], weights[known])
+        if not weights.any():
+            raise ModelError(
+                f"ic_weighted: the mean information coefficient of each of {len(weights)} features is 0: no "
+                "weight is left. Choose other features"
+            )
         return linear.FittedLinear(
             "ic_weighted",
             rows.features,
@@ -138,6 +143,8 @@ def _inverse_covariance(ics: np.ndarray, mean: np.ndarray, weights: np.ndarray) 
     """Σ⁻¹ · weights, scaled to the sum of absolute ``weights``; a date without an IC has the mean."""
     from sklearn.covariance import ledoit_wolf
 
+    if not weights.any():
+        return weights
     e = np.nan_to_num(ics - mean)
     with linear.one_thread():
         sigma = ledoit_wolf(e, assume_centered=True)[0]
