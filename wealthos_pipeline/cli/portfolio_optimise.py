@@ -49,10 +49,11 @@ def optimise(
     from wealthos_pipeline.cli import portfolio_inputs as inputs
     from wealthos_pipeline.cli.output import emit
     from wealthos_pipeline.cli.published import open_last
+    from wealthos_pipeline.utils.written import pairs
 
     settings = options.load(root)
     chosen = named(settings, mandate, mandate_file)
-    chosen = inputs.changed(chosen, inputs.pairs(values or []))
+    chosen = inputs.changed(chosen, pairs(values or []))
     question = inputs.ask(open_last(settings), chosen)
     found = inputs.solved(question)
     body = answer(question, found)
