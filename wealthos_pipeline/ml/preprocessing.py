@@ -8,13 +8,11 @@ travel with the fit: ``learn`` sees the rows that are fitted on, ``Learnt.apply`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wealthos_pipeline.core.errors import ModelError
 
-FORMAT = 1
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation × this = standard deviation of a normal distribution (1 / Φ⁻¹(¾))."""
 
@@ -46,21 +44,6 @@ class Learnt:
         x = np.where(np.isfinite(x), x, self.fill[j])
         out: np.ndarray = (np.clip(x, self.low[j], self.high[j]) - self.mean[j]) / self.scale[j]
         return out
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, exact to the bit."""
-        parts = ("fill", "low", "high", "mean", "scale")
-        return {"format": FORMAT} | {p: [v.hex() for v in getattr(self, p).tolist()] for p in parts}
-
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> Learnt:
-        """ModelError if ``body`` was written by another version."""
-        if body.get("format") != FORMAT:
-            raise ModelError(
-                f"the preprocessing is of format {body.get('format')!r}, expected {FORMAT}; refit the model"
-            )
-        parts = ("fill", "low", "high", "mean", "scale")
-        return cls(*(np.array([float.fromhex(v) for v in body[p]]) for p in parts))
 
 
 def learn(X: np.ndarray, w: np.ndarray, *, limit: float | None = 5.0) -> Learnt:

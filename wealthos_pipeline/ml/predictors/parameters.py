@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
+
+from wealthos_pipeline.utils.names import close
 
 if TYPE_CHECKING:
     from wealthos_pipeline.core.model import LabelKind, ModelSpec, Value
@@ -116,7 +117,7 @@ class Family:
         known = self.defaults()
         for name in params:
             if name not in known:
-                near = get_close_matches(name, known, n=1)
+                near = close(name, known, n=1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 there = f"there are: {', '.join(known)}" if known else "it has none"
                 faults.append(f"family {self.name} has no parameter {name!r}{hint}; {there}")
