@@ -262,7 +262,9 @@ def test_a_word_after_the_last_session_counts_for_the_live_champion_only(
     late = calendar.known_at(LAST) + timedelta(hours=3)
     said = word(calendar, "promote", "b", late)
     rules = slots("a", "b")
-    assert decide(evaluation, rules, calendar, said=said)["decided_by"].unique().to_list() == ["policy"]
+    assert decide(evaluation, rules, calendar, said=said)["decided_by"].unique().to_list() == [
+        "policy"
+    ]
     made = decide(evaluation, rules, calendar, said=said, known_until=late)
     assert made["date"][-1] > LAST
     assert champions.champion_at(made, "alpha", LAST) == "a"
