@@ -54,3 +54,20 @@ def test_a_spread_is_judged_after_costs_on_every_hth_date_among_all(rows: pl.Dat
     more = with_deflated(summary, rows, costs_bp=10.0, further=200)
     assert more["dsr"][0] < out["dsr"][0]
     assert with_deflated(summary, rows.clear(), costs_bp=10.0).equals(summary)
+
+
+def test_a_factor_of_a_few_weeks_does_not_deflate_the_others(rows: pl.DataFrame) -> None:
+    """Its own ratio is noise, many times as large as theirs; it counts as a trial."""
+    names = ["f0", "f1", "f2", "new"]
+    summary = pl.DataFrame(
+        {"factor": names, "universe": "members", "horizon": pl.Series([H] * 4, dtype=pl.Int32)}
+    )
+    late = rows.filter(pl.col("factor") == "f2").tail(30)
+    # a few good weeks: a ratio of about two a session
+    wave = 0.02 + 0.01 * pl.int_range(pl.len()).cast(pl.Float64).sin()
+    late = late.with_columns(pl.lit("new").alias("factor"), wave.alias("spread"))
+    without = with_deflated(summary, rows, costs_bp=10.0)
+    both = with_deflated(summary, pl.concat([rows, late.select(rows.columns)]), costs_bp=10.0)
+    assert (without["trials"][0], both["trials"].to_list()) == (4, [4] * 4)
+    assert both["dsr"][0] > 0.7  # 0.00 where its ratio widens the variance
+    assert without["dsr"][0] > both["dsr"][0]
