@@ -17,8 +17,8 @@ import polars as pl
 from wealthos_pipeline.core.errors import ModelError
 
 KEY = ("date", "instrument_id")
-CELLS = 8_000_000
-"""Values in a block that is read at once: 32 MB of Float32."""
+CELLS = 2_000_000
+"""Values in a block that is read at once: 8 MB of Float32, of which reading holds some four copies."""
 
 Frame = pl.DataFrame | pl.LazyFrame
 
