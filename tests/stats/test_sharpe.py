@@ -123,3 +123,16 @@ def test_returns_that_overlap_count_only_where_they_do_not() -> None:
     assert judge(weeks).psr > found.psr
     with pytest.raises(ValueError, match="spacing"):
         judge(weeks, spacing=0)
+
+
+def test_a_lucky_short_record_is_not_proven_by_long_ones_beside_it() -> None:
+    """Thirty good days among fifty trials whose long records hardly scatter."""
+    rng = np.random.default_rng(8)
+    days = 0.01 * rng.standard_normal(30)
+    days += 0.005 - days.mean()  # a ratio of some 0.5 a day
+    found = judge(days, trials=50.0, variance=1.0 / 5000)
+    least = deflated_sharpe(
+        found.ratio, 30, trials=50.0, variance=1.0 / 30, skew=found.skew, kurtosis=found.kurtosis
+    )
+    assert found.dsr == pytest.approx(least)
+    assert found.dsr < 0.9 < found.psr

@@ -45,7 +45,9 @@ def judge(
 ) -> Judgement:
     """The Sharpe ratio of ``returns`` (1-D, in time order, NaN dropped) judged against ``trials``.
 
-    trials, variance: see ``deflated_sharpe``; those of ``stats.trials.deflation`` belong together. spacing: periods
+    trials, variance: see ``deflated_sharpe``; those of ``stats.trials.deflation`` belong together. The variance counts
+    as at least 1 / observations, which is that of a worthless trial as long as these returns: longer records among
+    the trials scatter less, and would make a lucky short one look proven. spacing: periods
     that neighbouring returns overlap by (returns of h sessions given every session: h); only every so many-th
     counts as an observation, and ratio, variance and minimum are then of such a longer period.
     """
@@ -57,12 +59,12 @@ def judge(
     ratio = sharpe_ratio(x)
     skew, kurtosis = moments(x)
     shape = {"skew": skew, "kurtosis": kurtosis}
-    if math.isnan(ratio):
+    if math.isnan(ratio) or not n:
         return Judgement(n, ratio, skew, kurtosis, math.nan, math.nan, math.nan)
     return Judgement(
         n, ratio, skew, kurtosis,
         probabilistic_sharpe(ratio, n, **shape),
-        deflated_sharpe(ratio, n, trials=trials, variance=variance, **shape),
+        deflated_sharpe(ratio, n, trials=trials, variance=max(variance, 1.0 / n), **shape),
         minimum_track_record(ratio, **shape),
     )  # fmt: skip
 

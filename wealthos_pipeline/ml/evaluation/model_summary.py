@@ -159,9 +159,7 @@ def _performance(
     """What the books of a model earned, against luck and against 1/N."""
     both = held.filter(pl.col("book") == LONG_SHORT).sort("date")
     net = column(both, "net")
-    least = 1.0 / len(net) if len(net) else 0.0
-    variance = max(deflation.variance, least)
-    judged = judge(net, trials=deflation.effective, variance=variance)
+    judged = judge(net, trials=deflation.effective, variance=deflation.variance)
     gross = judge(column(both, "gross"))
     long_only = held.filter(pl.col("book") == LONG_ONLY).sort("date")
     equal = books.filter(pl.col("book") == EQUAL_WEIGHT).select(
