@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,14 @@ costs: {commission_bp: 2, half_spread_bp: 3}
 """
 
 
+@pytest.fixture(scope="module")
+def root(sample_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's root again: that something was tried goes on its record."""
+    copy = tmp_path_factory.mktemp("tried") / "data"
+    shutil.copytree(sample_root, copy, symlinks=True)
+    return copy
+
+
 def said(capfd: pytest.CaptureFixture[str], *words: object) -> str:
     capfd.readouterr()
     code = main([str(w) for w in words])
@@ -32,12 +41,12 @@ def said(capfd: pytest.CaptureFixture[str], *words: object) -> str:
 
 
 def test_a_file_that_nobody_stored(
-    sample_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path, log = tmp_path / "tried.yaml", tmp_path / "events.csv"
     path.write_text(MANDATE)
-    versions = {t: Lake(sample_root).version(t) for t in ("portfolio.nav", "portfolio.events")}
-    words = ["backtest", "--mandate-file", path, "--root", sample_root, "--from", "2019-06-03"]
+    versions = {t: Lake(root).version(t) for t in ("portfolio.nav", "portfolio.events")}
+    words = ["backtest", "--mandate-file", path, "--root", root, "--from", "2019-06-03"]
     rows = json.loads(said(capfd, *words, "--json", "--events", log))
     assert [(r["mandate"], r["run_kind"]) for r in rows] == [
         (EQUAL_WEIGHT.name, "research"),
@@ -58,16 +67,16 @@ def test_a_file_that_nobody_stored(
     assert free[1]["annual_cost"] == 0.0
     text = said(capfd, *words, "--to", "2020-06-30")
     assert "1/N (equal_weight)" in text
-    assert {t: Lake(sample_root).version(t) for t in versions} == versions
+    assert {t: Lake(root).version(t) for t in versions} == versions
 
 
 def test_the_stored_mandate_again_is_what_is_stored(
-    sample_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = [tmp_path / "stored.csv", tmp_path / "again.csv"]
-    said(capfd, "backtest", "minimum_variance", "--root", sample_root, "--events", log[0])
+    said(capfd, "backtest", "minimum_variance", "--root", root, "--events", log[0])
     said(
-        capfd, "backtest", "minimum_variance", "--root", sample_root, "--events", log[1],
+        capfd, "backtest", "minimum_variance", "--root", root, "--events", log[1],
         "--set", "title=Again",
     )  # fmt: skip
     stored, again = (pl.read_csv(p).drop("run_kind") for p in log)

@@ -34,12 +34,13 @@ def test_every_stage_left_rows_or_a_reason(sample_root: Path) -> None:
     published = manifest.last(lake)
     empty = {t for t in published.tables if lake.scan(t).select(pl.len()).collect().item() == 0}
     # the sample has no membership, no yield curve, no statements and no news, its bars have no gaps, and
-    # nobody supplied holdings or fills, wrote own factors or gave bad rows; no dividends in its last days
+    # nobody supplied holdings or fills, wrote own factors or gave bad rows; no dividends in its last days; nothing
+    # that was issued has an outcome yet
     assert empty <= {
         "raw.membership", "raw.rejected", "clean.membership", "clean.holdings", "clean.quarantine",
         "factors.fixed_income_curve", "meta.failures", "clean.gaps", "clean.adjustments",
         "factors.admissions", "clean.lots", "clean.holdings_prices", "clean.fills", "portfolio.shortfall",
-        "portfolio.calendar",
+        "portfolio.calendar", "models.live",
         *(f"{layer}.{t}" for layer in ("raw", "clean") for t in ("fundamentals", "macro", "news", "earnings")),
     }  # fmt: skip
     missing = lake.read("meta.catalog").filter(pl.col("reason_missing").is_not_null())

@@ -133,7 +133,7 @@ def test_the_page_shows_every_part_and_the_same_bytes_each_time(read) -> None:
     card = model_card.gather(read, "ridge", spec=SPEC, run=(("run", "run-1"),))
     html = model_page.render(card)
     for words in (
-        "no evidence of skill: t 0.7", "−0.10", "213 trials", "Is it still itself?", "0.310",
+        "No evidence of skill: t 0.7", "−0.10", "213 trials", "Is it still itself?", "0.310",
         "No prediction that was issued has a known outcome yet", "run-1", "All twenty survived",
         "shuffled within each date", "1/N of the same names",
     ):  # fmt: skip
