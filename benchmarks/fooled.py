@@ -236,7 +236,9 @@ def main() -> None:
             begin, end = f"<!-- fooled: {name} -->", "<!-- /fooled -->"
             head, tail = text.split(begin, 1)
             _, rest = tail.split(end, 1)
-            PAGE.write_text(f"{head}{begin}\n\n{chr(10).join(lines)}\n\n{end}{rest}", encoding="utf-8")
+            PAGE.write_text(
+                f"{head}{begin}\n\n{chr(10).join(lines)}\n\n{end}{rest}", encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":
