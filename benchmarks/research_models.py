@@ -231,6 +231,9 @@ def of_universe(found: Judged, horizon: int) -> Iterator[str]:
     yield from table([w or "model" for _, _, w in COLUMNS], lines)
     first = next(iter(rows.values()))
     yield ""
+    left = [f"`{m}`" for m in MODELS if m not in rows]
+    if left:
+        yield f"Not run here, for what it costs: {', '.join(left)}.\n"
     yield (
         f"{found.evaluation['date'].n_unique():,} dates with an outcome, {found.predictions.height // found.predictions['model'].n_unique():,} "
         f"predictions a model. 1/N of the same names made {number(year, '.1%')} a year (its Sharpe ratio is of a long book, "
@@ -267,26 +270,35 @@ def by_year(found: Judged) -> Iterator[str]:
 
 
 def coverage(root: Path) -> Iterator[str]:
+    """Members with a price beside all members that the file names, by year."""
+    folder = bench.panel_folder()
+    if folder is None:
+        yield "The file of members is not there."
+        return
     rows = (
         bench.opened(root)
         .read("meta.coverage")
         .filter(pl.col("table") == "clean.membership")
         .group_by(pl.col("date").dt.year().alias("year"))
-        .agg(pl.col("rows").mean(), pl.col("expected").mean())
+        .agg(pl.col("rows").mean(), pl.col("date"))
         .sort("year")
     )
+    file = pl.read_csv(folder / "reference" / "sp500_ticker_start_end.csv", try_parse_dates=True)
+    start, end = (file.columns[k] for k in (1, 2))
+    named = [
+        sum(
+            file.filter((pl.col(start) <= d) & (pl.col(end).is_null() | (pl.col(end) > d))).height
+            for d in days[::21]
+        )
+        / len(days[::21])
+        for days in rows["date"].to_list()
+    ]
     yield from table(
         ["year", *(str(y) for y in rows["year"])],
         [
             ["members with prices", *(number(r, ".0f") for r in rows["rows"])],
-            ["members of the index", *(number(e, ".0f") for e in rows["expected"])],
-            [
-                "share",
-                *(
-                    number(r / e, ".0%")
-                    for r, e in zip(rows["rows"], rows["expected"], strict=True)
-                ),
-            ],
+            ["members of the index", *(number(e, ".0f") for e in named)],
+            ["share", *(number(r / e, ".0%") for r, e in zip(rows["rows"], named, strict=True))],
         ],
     )
 
@@ -342,9 +354,10 @@ def page(found: dict[tuple[str, int], Judged], members: Path) -> Iterator[str]:
         ),
     ):
         for h in HORIZONS:
-            if (universe, h) not in found:
-                continue
             yield f"\n## {title}, {h} sessions\n"
+            if (universe, h) not in found:
+                yield "Not run for this page."
+                continue
             if note:
                 yield note
             yield from of_universe(found[universe, h], h)
@@ -353,8 +366,9 @@ def page(found: dict[tuple[str, int], Judged], members: Path) -> Iterator[str]:
                 yield from verdicts(found[universe, h])
     yield "\n## Investigations\n"
     yield from investigations(found)
-    yield f"\n## Rank IC by year, members, {HORIZONS[-1]} sessions\n"
-    yield from by_year(found["members", HORIZONS[-1]])
+    shown = max(h for u, h in found if u == "members")
+    yield f"\n## Rank IC by year, members, {shown} sessions\n"
+    yield from by_year(found["members", shown])
     yield "\n## How to read it\n"
     yield (
         "*t* is the one nearest 0 of Newey–West with 2h lags, the stationary bootstrap and dates that lie a horizon "
@@ -397,6 +411,11 @@ def main() -> None:
     parser.add_argument("--everyone", type=Path, help="root of a published run over all names")
     parser.add_argument("--cache", type=Path, help="folder that keeps the predictions")
     parser.add_argument("--only", choices=UNIVERSES, help="one of the two universes")
+    parser.add_argument(
+        "--cached",
+        action="store_true",
+        help="only what the cache has; the page says what is missing",
+    )
     parser.add_argument("--print", action="store_true", help="show the page, write nothing")
     options = parser.parse_args()
     os.environ.update(ENV)
@@ -411,6 +430,9 @@ def main() -> None:
         given[universe] = given[universe] or published(scratch, universe)
         world = World.of(given[universe])
         for h in HORIZONS:
+            held = options.cache and options.cache / f"predictions-{universe}-{h}.parquet"
+            if options.cached and not (held and held.exists()):
+                continue
             found[universe, h] = judge(world, h, options.cache, universe)
             print(
                 f"{universe}, {h} sessions: {found[universe, h].seconds:.0f} s of CPU",
