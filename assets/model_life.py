@@ -7,13 +7,20 @@ from datetime import date
 
 import polars as pl
 
-from assets._shared.life_watch import TABLE, LifeWatch
+from assets._shared.fault_watch import FaultWatch
 from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.ml.live import REACH
 from wealthos_pipeline.ml.policy import Policy
 from wealthos_pipeline.utils.config import Settings
+
+TABLE = "models.champions"
+CHECKS = {
+    (TABLE, "one_champion"): ("error", "exactly one champion a slot from its first review on"),
+    (TABLE, "champion_serves"): ("warn", "the champion has predictions for the latest session"),
+}
+"""(Table, check) → its severity and what it says."""
 
 
 def policy(settings: Settings) -> Policy:
@@ -41,7 +48,7 @@ def _predicted(session: Session, end: date) -> pl.DataFrame:
     inputs=("models.evaluation", "models.predictions", "models.returns", "raw.model_decisions"),
     definition=lambda s: policy(s).model_dump(mode="json"),
     rooms=("ml/champions.py", "ml/serving.py"),
-    watch=LifeWatch(),
+    watch=FaultWatch(CHECKS),
 )
 def champions(work: Work) -> Mapping[str, pl.DataFrame]:
     """Who stands for each slot: at each review by the policy, from evidence known at its close, and

@@ -8,11 +8,31 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from assets._shared.decided import decided_later
-from assets._shared.model_watch import TABLE, ModelWatch
+from assets._shared.fault_watch import FaultWatch
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
 from wealthos_pipeline.factors import Library
 from wealthos_pipeline.utils.config import Settings
+
+TABLE = "models.predictions"
+CHECKS = {
+    (TABLE, "fits_on_record"): ("error", "every prediction's fit is in models.registry"),
+    (TABLE, "fitted_before_predicting"): (
+        "error",
+        "no prediction is dated before its fit's refit date",
+    ),
+    (TABLE, "labels_known_at_fit"): (
+        "error",
+        "the last training label had ended before the refit's open",
+    ),
+    (TABLE, "predictions_vary"): (
+        "warn",
+        "predictions of a date are numbers, and not all the same",
+    ),
+    (TABLE, "z_centred"): ("error", "z has a mean of 0 on every date"),
+    (TABLE, "every_model_fitted"): ("warn", "every model has its live fit"),
+}
+"""(Table, check) → its severity and what it says."""
 
 
 def stages(library: Library) -> tuple[Stage, ...]:
@@ -102,5 +122,5 @@ def _predictions(tables: Mapping[str, Sequence[str]]) -> Stage:
         plots={"models.predictions": "prediction"},
         latest_only={"models.predictions": ("kind", "live"), "models.registry": None},
         due=decided_later,
-        watch=ModelWatch(),
+        watch=FaultWatch(CHECKS),
     )(predictions)  # fmt: skip

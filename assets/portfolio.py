@@ -10,7 +10,7 @@ import polars as pl
 
 from assets import model_life
 from assets._shared.decided import decided_later
-from assets._shared.portfolio_watch import PortfolioWatch
+from assets._shared.fault_watch import FaultWatch
 from assets._shared.resources import Session
 from assets._shared.stage import Stage, Work, stage
 from wealthos_pipeline.core.data import contract
@@ -18,6 +18,22 @@ from wealthos_pipeline.core.portfolio import Mandate
 from wealthos_pipeline.factors import Library
 from wealthos_pipeline.utils.code import file_hash
 from wealthos_pipeline.utils.config import Settings, inputs_dir
+
+CHECKS = {
+    ("portfolio.targets", "weights_sum"): (
+        "error",
+        "the weights of every decision sum to its budget",
+    ),
+    ("portfolio.solves", "limits_hold"): (
+        "error",
+        "no answer misses a limit by more than 1e-8",
+    ),
+    ("portfolio.nav", "nav_adds_up"): (
+        "error",
+        "a value on every session, every unit of money in the events",
+    ),
+}
+"""(Table, check) → its severity and what it says."""
 
 
 def mandates(settings: Settings) -> list[Mandate]:
@@ -192,6 +208,6 @@ def _portfolios(scores: Mapping[str, Sequence[str]]) -> Stage:
         owner="team:portfolio",
         checked=("portfolio.targets", "portfolio.nav"),
         plots={"portfolio.nav": "nav"},
-        watch=PortfolioWatch(),
+        watch=FaultWatch(CHECKS),
         latest_only={f"portfolio.{name}": ("run_kind", "live") for name in live.DECIDED},
     )(portfolios)

@@ -314,7 +314,7 @@ def investigations(found: dict[tuple[str, int], Judged]) -> Iterator[str]:
     yield (
         "A mean rank IC above 0.04 or a net Sharpe ratio above 1 is looked into before it is believed: which names "
         "carry it, in which years, and what is left without the best of them. That no label reaches into a fit is "
-        "tested on every run (`tests/ml/test_leaks.py`, check `fits_before_predictions`)."
+        "tested on every run (`tests/ml/test_leaks.py`, checks `fitted_before_predicting` and `labels_known_at_fit`)."
     )
     for universe, h, model, inv in due:
         yield f"\n**`{model}`, {h} sessions, {universe}**\n"
